@@ -1,0 +1,59 @@
+//! Docker, as this project uses it. The only room that names bollard's types.
+
+use std::path::PathBuf;
+
+/// Where Docker's API is: a unix socket's path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket(pub PathBuf);
+
+/// A connection to one Docker; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    api: bollard::Docker,
+    socket: Socket,
+}
+
+/// Why Docker did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DockerError {
+    #[error("cannot reach Docker at {socket}", socket = .socket.0.display())]
+    Unreachable {
+        socket: Socket,
+        #[source]
+        cause: bollard::errors::Error,
+    },
+    #[error("Docker has no {what} `{name}`")]
+    NotFound { what: &'static str, name: String },
+    #[error("Docker could not {attempt}")]
+    Failed {
+        attempt: String,
+        #[source]
+        cause: bollard::errors::Error,
+    },
+}
+
+impl Docker {
+    /// Longest wait for an answer, in seconds; streams (logs, events, waits) are not bound by it.
+    const TIMEOUT_SECONDS: u64 = 120;
+
+    /// Makes the client; the socket is first used by the first call.
+    pub fn at(socket: Socket) -> Result<Self, DockerError> {
+        let path = socket.0.to_string_lossy().into_owned();
+        let api = bollard::Docker::connect_with_unix(&path, Self::TIMEOUT_SECONDS, bollard::API_DEFAULT_VERSION)
+            .map_err(|cause| DockerError::Unreachable { socket: socket.clone(), cause })?;
+        Ok(Self { api, socket })
+    }
+
+    /// Asks whether Docker answers at all.
+    pub async fn ping(&self) -> Result<(), DockerError> {
+        self.api
+            .ping()
+            .await
+            .map(|_| ())
+            .map_err(|cause| DockerError::Unreachable { socket: self.socket.clone(), cause })
+    }
+
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+}

@@ -1,0 +1,25 @@
+//! `paas`: one `git push` turns a repository into running, health-checked processes.
+//!
+//! Who may import whom (arrows point down, nothing imports upward or sideways unless drawn;
+//! `tests/house.rs` checks it):
+//!
+//! ```text
+//! bin/ paas, paas-receive
+//!   cli/        one file per noun, thin             receive/    forced command, access, session, hooks
+//!         \                                           /
+//!          pipeline/   source build publish release deploy      engine/   api, plan, supervisor, health
+//!          accounts/   users keys tenants
+//!               |          |          |         |
+//!          manifest/   docker/   git/   marathon/   store/   sse
+//!                                  |
+//!                                model/    names, ids, states; no I/O, no async
+//! ui/, settings/   used by bin, cli and receive alone
+//! ```
+//!
+//! `engine` uses `marathon`'s wire types, never its client, and only `docker` names bollard's types.
+
+pub mod docker;
+pub mod marathon;
+pub mod model;
+pub mod settings;
+pub mod store;

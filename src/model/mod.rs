@@ -1,0 +1,17 @@
+//! What the platform is about, as values: names, ids, states. No I/O and no async; everything else imports this.
+
+mod commit;
+mod fingerprint;
+mod image;
+mod names;
+mod quantity;
+mod release;
+mod secret;
+
+pub use commit::{CommitId, InvalidCommitId};
+pub use fingerprint::{Fingerprint, InvalidFingerprint};
+pub use image::{Digest, ImageId, ImageRef, InvalidImage};
+pub use names::{AppName, InvalidName, MAX_NAME_BYTES, ProcessType, TenantName, UserName};
+pub use quantity::{ByteSize, InvalidByteSize, InvalidPeriod, Period};
+pub use release::{InvalidReleaseNumber, ReleaseNumber};
+pub use secret::Secret;

@@ -1,0 +1,112 @@
+//! What the operator decided: `config.yml` in the platform's home, overridden by `PAAS_*` variables.
+//!
+//! The environment and the file are read here, once, into values; below this everything is an argument.
+
+mod home;
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use crate::model::{ByteSize, Period};
+
+pub use home::Home;
+
+/// All settings, each with its default filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    pub home: Home,
+    /// The system user that owns repositories and runs everything but sshd, when `paas up` runs as root.
+    pub user: String,
+    pub docker: DockerSettings,
+    pub ssh: SshSettings,
+    pub engine: EngineSettings,
+    pub marathon: MarathonSettings,
+    /// Slugs are pushed there and released by digest; without one they are released by image id.
+    pub registry: Option<RegistrySettings>,
+    pub build: BuildSettings,
+    pub limits: Limits,
+    pub deploy: DeploySettings,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct DockerSettings {
+    /// Default `/var/run/docker.sock`.
+    pub socket: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct SshSettings {
+    /// Default `127.0.0.1`.
+    pub listen: IpAddr,
+    /// Default 2222.
+    pub port: u16,
+    /// The name people reach the receive host by, for the remotes that are printed; default: `listen`.
+    pub host: String,
+}
+
+/// The one-machine engine: the root's, and what tenants' engines inherit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineSettings {
+    /// Where the root engine listens; default `127.0.0.1`.
+    pub listen: IpAddr,
+    /// Default 8080.
+    pub port: u16,
+    /// The address that instances' ports are published on, and that tasks name as their host; default `127.0.0.1`.
+    pub address: IpAddr,
+    /// Host ports for instances; default 31000 to 32999.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// The root Marathon.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MarathonSettings {
+    /// Default: the root engine's address.
+    pub url: String,
+    /// `user:password`; default: the root engine's own, made by `paas up` (`Home::root_credentials`).
+    pub credentials: Option<crate::model::Secret>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegistrySettings {
+    /// `host[:port]`, as it stands in image names; plain HTTP is Docker's to allow.
+    pub host: String,
+    pub credentials: Option<crate::model::Secret>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuildSettings {
+    /// The builder image; default `paas/stack:12`, which `paas stack build` makes.
+    pub image: String,
+    /// A CA bundle of the host that build containers get too; for users behind a proxy with its own CA. Default: none.
+    pub ca_bundle: Option<PathBuf>,
+    /// Default 15 min.
+    pub timeout: Period,
+    /// Default 2 GiB.
+    pub memory: ByteSize,
+    /// Default: no limit.
+    pub cpus: Option<f64>,
+    /// Default 1024.
+    pub processes: u32,
+}
+
+/// What a push may be at most.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Default 2 GiB.
+    pub pack: ByteSize,
+    /// Default 200 000.
+    pub files: u64,
+    /// Default 4 GiB.
+    pub unpacked: ByteSize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeploySettings {
+    /// How long a release may take until it serves; Marathon's deployments never time out. Default 5 min.
+    pub deadline: Period,
+    /// How long an instance without a check must stay up to count as serving. Default 1 s.
+    pub settle: Period,
+    /// How often a new instance may end or be found unhealthy before the release has failed. Default 2.
+    pub retries: u32,
+}
