@@ -1,5 +1,7 @@
 //! Docker, as this project uses it. The only room that names bollard's types.
 
+pub mod labels;
+
 use std::path::PathBuf;
 
 /// Where Docker's API is: a unix socket's path.

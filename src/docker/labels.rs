@@ -1,0 +1,14 @@
+//! The labels by which everything of ours in Docker is found again, and nothing else is touched.
+
+/// On all we make (containers, networks, volumes, images): the home of the platform it belongs to.
+pub const HOME: &str = "paas.home";
+/// On an instance's container: the engine that runs it (the id in its state directory).
+pub const ENGINE: &str = "paas.engine";
+/// On an instance's container, as Mesos does it: the task's id.
+pub const TASK: &str = "MESOS_TASK_ID";
+/// On a build's container: the push it belongs to, so that a push which was cut off can be cleaned up.
+pub const PUSH: &str = "paas.push";
+pub const TENANT: &str = "paas.tenant";
+pub const APP: &str = "paas.app";
+/// On a slug image: its content key (see `pipeline`).
+pub const SLUG: &str = "paas.slug";
