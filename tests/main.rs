@@ -1,1 +1,6 @@
+//! The one integration binary: real git, sshd, Docker and registry. One module a topic.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop here")]
+#![allow(dead_code, reason = "shared support: until every topic that uses it has landed")]
+
+mod support;

@@ -1,0 +1,41 @@
+# paas: `make demo` shows it, `make test` proves it. Both install and start what is missing on a Debian machine.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+
+.PHONY: help demo down test lint bench install
+
+help:
+	@echo 'make demo     build, start the one-machine platform, push a Python app and fetch its answer'
+	@echo 'make down     end the demo: no process and no container of it is left'
+	@echo 'make test     every test, with real sshd, git, Docker and registry'
+	@echo 'make lint     formatting, lints, and dependencies where cargo-deny is installed'
+	@echo 'make bench    measure what the README says about speed'
+	@echo 'make install  build for production and install to $(PREFIX)'
+
+demo:
+	@.ci/demo up
+
+down:
+	@.ci/demo down
+
+test:
+	@.ci/test
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; else echo 'cargo-deny is not installed: dependencies not checked'; fi
+
+bench:
+	@.ci/requirements docker.io openssh-server openssh-client debootstrap busybox-static git python3 curl gcc util-linux passwd
+	$(CARGO) bench --locked
+
+install:
+	$(CARGO) build --locked --release --bins
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/man/man8'
+	install -m 755 target/release/paas target/release/paas-receive '$(DESTDIR)$(PREFIX)/bin/'
+	install -m 644 man/*.1 '$(DESTDIR)$(PREFIX)/share/man/man1/'
+	install -D -m 644 completions/paas.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/paas'
+	install -D -m 644 completions/_paas '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_paas'
+	install -D -m 644 completions/paas.fish '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/paas.fish'

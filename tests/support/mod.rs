@@ -1,0 +1,5 @@
+//! What several topics of the tests need: real parts, started and cleaned up.
+
+pub mod http;
+pub mod project;
+pub mod registry;
