@@ -18,8 +18,10 @@
 //!
 //! `engine` uses `marathon`'s wire types, never its client, and only `docker` names bollard's types.
 
+pub mod cli;
 pub mod docker;
 pub mod marathon;
 pub mod model;
 pub mod settings;
 pub mod store;
+pub mod ui;

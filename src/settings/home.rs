@@ -19,6 +19,10 @@ impl Home {
     pub fn config(&self) -> PathBuf {
         self.0.join("config.yml")
     }
+    /// What the last `paas up` was told by flags and variables, in the form of the configuration.
+    pub fn started_with(&self) -> PathBuf {
+        self.0.join("started-with.yml")
+    }
     /// The store's directory: the SQLite file and its leases.
     pub fn store(&self) -> PathBuf {
         self.0.join("store")

@@ -2,7 +2,9 @@
 //!
 //! The environment and the file are read here, once, into values; below this everything is an argument.
 
+mod draft;
 mod home;
+mod load;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 use crate::model::{ByteSize, Period};
 
 pub use home::Home;
+pub use load::{EXAMPLE, Overrides, SettingsError};
 
 /// All settings, each with its default filled in.
 #[derive(Debug, Clone, PartialEq)]
