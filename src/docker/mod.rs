@@ -1,8 +1,14 @@
 //! Docker, as this project uses it. The only room that names bollard's types.
 
+mod builds;
+mod images;
 pub mod labels;
+mod volumes;
 
 use std::path::PathBuf;
+
+pub use builds::{BuildContainer, BuildContainerSpec, BuildEnd, BuildOutput};
+pub use images::{Image, PushImageError, Tag};
 
 /// Where Docker's API is: a unix socket's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,4 +64,25 @@ impl Docker {
     pub fn socket(&self) -> &Socket {
         &self.socket
     }
+
+    /// Docker's own refusal is one thing, a Docker that does not answer another.
+    fn failure(&self, attempt: impl Into<String>, cause: bollard::errors::Error) -> DockerError {
+        use bollard::errors::Error;
+        match cause {
+            Error::HyperLegacyError { .. } | Error::HyperResponseError { .. } | Error::SocketNotFoundError(_) => {
+                DockerError::Unreachable { socket: self.socket.clone(), cause }
+            }
+            _ => DockerError::Failed { attempt: attempt.into(), cause },
+        }
+    }
+}
+
+/// Docker has no such thing.
+fn is_missing(error: &bollard::errors::Error) -> bool {
+    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 404, .. })
+}
+
+/// The thing is in a state that does not allow it, such as being removed already.
+fn is_conflict(error: &bollard::errors::Error) -> bool {
+    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 409, .. })
 }

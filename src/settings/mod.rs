@@ -112,4 +112,6 @@ pub struct DeploySettings {
     pub settle: Period,
     /// How often a new instance may end or be found unhealthy before the release has failed. Default 2.
     pub retries: u32,
+    /// How long a push waits for another one of the same app to end. Default 1 h.
+    pub patience: Period,
 }
