@@ -87,7 +87,7 @@ section!(Engine { listen: IpAddr, port: u16, address: IpAddr, ports: PortRange }
 section!(Marathon { url: String, credentials: Secret });
 section!(Build { image: String, ca_bundle: PathBuf, timeout: Period, memory: ByteSize, cpus: Shares, processes: u32 });
 section!(Limits { pack: ByteSize, files: u64, unpacked: ByteSize });
-section!(Deploy { deadline: Period, settle: Period, retries: u32 });
+section!(Deploy { deadline: Period, settle: Period, retries: u32, patience: Period });
 
 /// True for a section in which nothing is set.
 fn is_unset<T: Default + PartialEq>(section: &T) -> bool {

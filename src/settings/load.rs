@@ -222,6 +222,7 @@ impl Draft {
                 deadline: or(self.deploy.deadline, Period::from_secs(5 * 60)),
                 settle: or(self.deploy.settle, Period::from_secs(1)),
                 retries: or(self.deploy.retries, 2),
+                patience: or(self.deploy.patience, Period::from_secs(3600)),
             },
         }
     }
