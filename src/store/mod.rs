@@ -3,11 +3,15 @@
 //! SQLite implements it for one machine; ZooKeeper will for a cluster, held to the same contract suite
 //! (`store::contract`). Rules about users, tenants and releases are written once, above it.
 
+#[cfg(test)]
+mod contract;
 mod path;
+mod sqlite;
 
 use std::time::Duration;
 
 pub use path::{InvalidPath, StorePath};
+pub use sqlite::SqliteStore;
 
 /// How often a record was written: 0 when created, one more with each put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

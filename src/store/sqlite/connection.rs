@@ -1,0 +1,114 @@
+//! Opening the SQLite file: its modes, its owner, its format.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::open_error;
+use crate::store::StoreError;
+
+pub(super) const FILE_NAME: &str = "store.db";
+
+/// How long a call waits for other processes' transactions, each of which takes milliseconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The newest format that this program knows.
+const KNOWN_FORMAT: u32 = 1;
+
+/// Step `n` brings the format from `n` to `n + 1`; the format's number is SQLite's `user_version`.
+const FORMATS: [&str; KNOWN_FORMAT as usize] = ["
+    CREATE TABLE record (
+        path    TEXT PRIMARY KEY NOT NULL,
+        parent  TEXT NOT NULL, -- the root's is empty
+        value   BLOB NOT NULL,
+        version INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX record_by_parent ON record (parent);
+    INSERT INTO record (path, parent, value, version) VALUES ('/', '', x'', 0);
+"];
+
+pub(super) fn open(dir: &Path, place: &Path) -> Result<Connection, StoreError> {
+    make_directory(dir).map_err(|cause| open_error(place, cause))?;
+    // SQLite does not wait for others while a file becomes WAL, so first openers take turns.
+    let turn = open_file(&dir.join("store.lock")).and_then(|file| file.lock().map(|()| file));
+    let _turn = turn.map_err(|cause| open_error(place, cause))?;
+    // Made here and not by SQLite, which would use the process's umask and root's ownership.
+    open_file(place).map_err(|cause| open_error(place, cause))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(place, flags).map_err(|cause| open_error(place, cause))?;
+    let found = prepare(&mut connection).map_err(|cause| open_error(place, cause))?;
+    if found > KNOWN_FORMAT {
+        return Err(StoreError::TooNew { place: place.display().to_string(), found, known: KNOWN_FORMAT });
+    }
+    Ok(connection)
+}
+
+/// Brings the connection and the format up to date; gives the format's number. A newer format is not touched.
+fn prepare(connection: &mut Connection) -> Result<u32, rusqlite::Error> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let found = format(connection)?;
+    if found > KNOWN_FORMAT {
+        return Ok(found);
+    }
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // What was answered as done must survive a power cut: with NORMAL, WAL may lose the last transactions.
+    connection.pragma_update(None, "synchronous", "full")?;
+    if found < KNOWN_FORMAT {
+        migrate(connection)?;
+    }
+    Ok(KNOWN_FORMAT)
+}
+
+fn format(connection: &Connection) -> Result<u32, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), rusqlite::Error> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = format(&transaction)?;
+    for step in FORMATS.iter().skip(found as usize) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", KNOWN_FORMAT.max(found))?;
+    transaction.commit()
+}
+
+/// Makes `dir` with mode 0700, and what is missing above it with the usual mode; what is there is left alone.
+pub(super) fn make_directory(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(above)?;
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => give_to_owner_of(above, &File::open(dir)?),
+    }
+}
+
+/// Opens a file of ours for reading and writing, and makes it with mode 0600 when it is missing.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    let file = options.create(true).truncate(false).open(path)?;
+    give_to_owner_of(path.parent().expect("a file of the store is in a directory"), &file)?;
+    Ok(file)
+}
+
+/// What root makes in somebody's directory becomes theirs; anyone else's files are their own already.
+fn give_to_owner_of(dir: &Path, made: &File) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = std::fs::metadata(dir)?;
+    std::os::unix::fs::fchown(made, Some(owner.uid()), Some(owner.gid()))
+}
