@@ -20,8 +20,10 @@
 
 pub mod cli;
 pub mod docker;
+pub mod engine;
 pub mod marathon;
 pub mod model;
 pub mod settings;
+pub mod sse;
 pub mod store;
 pub mod ui;

@@ -75,11 +75,60 @@ pub struct App {
     pub upgrade_strategy: UpgradeStrategy,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Marathon's timestamp text, which is the definition's identity.
+    /// Marathon's timestamp text, which is the definition's identity. Empty, and then not sent, in what a client posts:
+    /// the server gives it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
     /// Absent in the answer to a POST, before the version is settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_info: Option<VersionInfo>,
+}
+
+impl App {
+    /// Marathon's defaults for an app: nothing to run yet, one instance, host networking. Unlike a definition that was
+    /// read from a client it has no port; set what is needed with `App { cmd: …, ..App::new(id) }`.
+    pub fn new(id: PathId) -> Self {
+        Self {
+            id,
+            accepted_resource_roles: None,
+            args: Vec::new(),
+            cmd: None,
+            backoff_factor: 1.15,
+            backoff_seconds: 1,
+            check: None,
+            constraints: Vec::new(),
+            container: None,
+            cpus: 1.0,
+            dependencies: Vec::new(),
+            disk: 0.0,
+            env: BTreeMap::new(),
+            executor: String::new(),
+            executor_resources: None,
+            fetch: Vec::new(),
+            gpus: 0,
+            health_checks: Vec::new(),
+            instances: 1,
+            kill_selection: "YOUNGEST_FIRST".to_owned(),
+            labels: BTreeMap::new(),
+            max_launch_delay_seconds: 300,
+            mem: 128.0,
+            networks: vec![Network { mode: NetworkMode::Host, name: None, labels: BTreeMap::new() }],
+            port_definitions: None,
+            readiness_checks: Vec::new(),
+            require_ports: false,
+            residency: None,
+            resource_limits: None,
+            role: "*".to_owned(),
+            secrets: BTreeMap::new(),
+            task_kill_grace_period_seconds: None,
+            tty: None,
+            unreachable_strategy: serde_json::json!({"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0}),
+            upgrade_strategy: UpgradeStrategy::default(),
+            user: None,
+            version: String::new(),
+            version_info: None,
+        }
+    }
 }
 
 /// Field, operator and perhaps a value, such as `["hostname", "UNIQUE"]`.
@@ -199,6 +248,13 @@ pub struct UpgradeStrategy {
     pub minimum_health_capacity: f64,
 }
 
+impl Default for UpgradeStrategy {
+    /// Old instances stay until as many new ones are healthy.
+    fn default() -> Self {
+        Self { maximum_over_capacity: 1.0, minimum_health_capacity: 1.0 }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionInfo {
@@ -228,6 +284,27 @@ pub struct HealthCheck {
     pub ip_protocol: IpProtocol,
     pub timeout_seconds: u64,
     pub delay_seconds: u64,
+}
+
+impl HealthCheck {
+    /// Marathon's defaults for a check by `protocol`, on no port yet.
+    pub fn new(protocol: HealthProtocol) -> Self {
+        let by_marathon = matches!(protocol, HealthProtocol::Http | HealthProtocol::Https);
+        Self {
+            protocol,
+            command: None,
+            grace_period_seconds: 300,
+            ignore_http1xx: by_marathon.then_some(false),
+            interval_seconds: 60,
+            max_consecutive_failures: 3,
+            path: None,
+            port: None,
+            port_index: None,
+            ip_protocol: IpProtocol::V4,
+            timeout_seconds: 20,
+            delay_seconds: 15,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,11 +3,28 @@
 //! The engine speaks the same types from the other side; it never uses the client.
 
 mod app;
+mod deployment;
+mod event;
+mod group;
+mod info;
 mod path_id;
+mod queue;
+mod task;
+#[cfg(test)]
+pub(crate) mod transcripts;
 
 pub use app::{
     App, Artifact, CommandLine, Constraint, Container, ContainerKind, DockerContainer, EnvValue, HealthCheck,
     HealthProtocol, IpProtocol, Network, NetworkMode, Parameter, PortDefinition, PortMapping, UpgradeStrategy,
     VersionInfo,
 };
+pub use deployment::{
+    Action, ActionKind, CurrentAction, Deployment, DeploymentId, DeploymentPlan, DeploymentResult, DryRun,
+    InvalidDeploymentId, Step,
+};
+pub use event::{Condition, Event, EventKind};
+pub use group::{Group, GroupInfo, GroupUpdate};
+pub use info::Info;
 pub use path_id::{InvalidPathId, PathId};
+pub use queue::{DECLINE_REASONS, DeclinedOffers, OffersSummary, Queue, QueueDelay, QueueItem};
+pub use task::{AppInfo, HealthCheckResult, Identifiable, IpAddress, LastTaskFailure, Task, TaskCounts, TaskState};
