@@ -18,6 +18,7 @@
 //!
 //! `engine` uses `marathon`'s wire types, never its client, and only `docker` names bollard's types.
 
+pub mod accounts;
 pub mod cli;
 pub mod docker;
 pub mod engine;
