@@ -184,7 +184,7 @@ pub struct AppInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_task_failure: Option<LastTaskFailure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task_stats: Option<serde_json::Value>,
+    pub tasks_stats: Option<serde_json::Value>,
 }
 
 impl AppInfo {
@@ -197,7 +197,7 @@ impl AppInfo {
             readiness_check_results: None,
             tasks: None,
             last_task_failure: None,
-            task_stats: None,
+            tasks_stats: None,
         }
     }
 }
