@@ -24,6 +24,7 @@ pub mod docker;
 pub mod engine;
 pub mod marathon;
 pub mod model;
+pub mod receive;
 pub mod settings;
 pub mod sse;
 pub mod store;

@@ -8,6 +8,8 @@ pub mod users;
 use crate::model::{Fingerprint, UserName};
 use crate::store::StorePath;
 
+#[cfg(test)]
+pub(crate) use public_key::samples;
 pub use public_key::{InvalidKey, MAX_COMMENT_BYTES, MAX_KEY_BYTES, MIN_RSA_BITS, PublicKey};
 
 /// Where this room keeps its records about users and keys.

@@ -1,0 +1,55 @@
+//! `paas-receive upload-key NAME`: a key on standard input, as in
+//! `cat id.pub | ssh host "sudo paas-receive upload-key alice"`.
+
+use std::io::{self, Read};
+
+use crate::accounts::keys::{self, KeyError};
+use crate::accounts::{InvalidKey, MAX_KEY_BYTES, PublicKey};
+use crate::model::{Fingerprint, UserName};
+use crate::settings::Home;
+use crate::store::{SqliteStore, StoreError};
+
+/// Why the key was not registered.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadKeyError {
+    #[error("cannot read a key from standard input")]
+    Input(#[source] io::Error),
+    #[error("the key was not registered")]
+    Invalid(#[from] InvalidKey),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Registers the key that `input` holds to `user`, and gives the fingerprint to print.
+pub async fn upload_key(home: &Home, user: &UserName, input: impl Read) -> Result<Fingerprint, UploadKeyError> {
+    let mut text = Vec::new();
+    // One byte more than a key may have, so that a longer text is seen to be too long.
+    input.take(MAX_KEY_BYTES as u64 + 1).read_to_end(&mut text).map_err(UploadKeyError::Input)?;
+    let key = PublicKey::parse(&text)?;
+    let store = SqliteStore::open(&home.store())?;
+    Ok(keys::add(&store, user, &key).await?.fingerprint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::samples::{ED25519, ED25519_FINGERPRINT};
+
+    #[tokio::test]
+    async fn a_key_is_registered_once_and_what_is_none_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path());
+        let alice = "alice".parse().unwrap();
+        for bad in ["", "hello\n", &"x".repeat(1 << 20)] {
+            let error = upload_key(&home, &alice, bad.as_bytes()).await.unwrap_err();
+            assert!(matches!(error, UploadKeyError::Invalid(_)), "{error:?}");
+        }
+        assert!(!home.store().exists());
+        let line = format!("{ED25519}\n");
+        assert_eq!(upload_key(&home, &alice, line.as_bytes()).await.unwrap().as_str(), ED25519_FINGERPRINT);
+        let error = upload_key(&home, &alice, line.as_bytes()).await.unwrap_err();
+        assert!(matches!(error, UploadKeyError::Key(KeyError::Known { .. })), "{error:?}");
+    }
+}
