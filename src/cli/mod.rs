@@ -5,7 +5,9 @@
 //! the command needs none), a variant of [`Noun`], and a line in [`Noun::run`].
 
 mod failures;
+mod keys;
 mod status;
+mod store;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -55,12 +57,17 @@ struct Global {
 
 #[derive(Debug, clap::Subcommand)]
 enum Noun {
+    Keys(keys::Keys),
     Status(status::Status),
 }
 
 impl Noun {
     async fn run(self, world: World, ui: &mut Ui) -> anyhow::Result<()> {
         match self {
+            Self::Keys(keys) => {
+                let user_home = world.user_home();
+                keys.run(&world.settings()?, user_home.as_deref(), ui).await
+            }
             Self::Status(status) => status.run(&world.settings()?, ui).await,
         }
     }
@@ -74,6 +81,11 @@ struct World {
 }
 
 impl World {
+    /// The caller's own home directory.
+    fn user_home(&self) -> Option<PathBuf> {
+        self.vars.iter().find(|(name, value)| name == "HOME" && !value.is_empty()).map(|(_, home)| PathBuf::from(home))
+    }
+
     fn settings(self) -> Result<Settings, SettingsError> {
         Settings::load(self.home, self.vars.into_iter())
     }

@@ -1,0 +1,250 @@
+//! `paas keys`: the SSH keys by which people are known.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::store;
+use crate::accounts::keys::{self, KeyError, RegisteredKey};
+use crate::accounts::{MAX_KEY_BYTES, PublicKey};
+use crate::model::{Fingerprint, UserName};
+use crate::settings::Settings;
+use crate::ui::{Answer, Exit, Failure, Table, Ui};
+
+/// Register, list and remove the SSH keys that may push
+#[derive(Debug, clap::Args)]
+pub(super) struct Keys {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Add(AddKey),
+    List(ListKeys),
+    Remove(RemoveKey),
+}
+
+/// Register a public key to a user, who is made with the first one
+#[derive(Debug, clap::Args)]
+struct AddKey {
+    /// Whose key it is [default: the name in the key's comment]
+    #[arg(long, value_name = "NAME")]
+    user: Option<UserName>,
+    /// The public key's file, or `-` for standard input [default: the only one in ~/.ssh]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// List the registered keys and whose they are
+#[derive(Debug, clap::Args)]
+struct ListKeys {}
+
+/// Remove a key: from then on it opens nothing
+#[derive(Debug, clap::Args)]
+struct RemoveKey {
+    /// As `paas keys list` shows it
+    #[arg(value_name = "FINGERPRINT")]
+    fingerprint: Fingerprint,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct OneKey(RegisteredKey);
+
+impl Answer for OneKey {
+    fn text(&self) -> String {
+        self.0.fingerprint.to_string()
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct ManyKeys(Vec<RegisteredKey>);
+
+impl Answer for ManyKeys {
+    fn text(&self) -> String {
+        let mut table = Table::headed(["USER", "FINGERPRINT", "TYPE", "ADDED", "COMMENT"]);
+        for RegisteredKey { user, fingerprint, key_type, added, comment, .. } in &self.0 {
+            let day = added.strftime("%Y-%m-%d").to_string();
+            table.row([user.as_str(), fingerprint.as_str(), key_type, &day, comment]);
+        }
+        table.to_string()
+    }
+}
+
+impl Keys {
+    /// `user_home` is where the caller's own `.ssh` is.
+    pub(super) async fn run(self, settings: &Settings, user_home: Option<&Path>, ui: &mut Ui) -> anyhow::Result<()> {
+        match self.verb {
+            Verb::Add(add) => add.run(settings, user_home, ui).await,
+            Verb::List(ListKeys {}) => {
+                let keys = match store::open_existing(settings)? {
+                    Some(store) => keys::list(&store).await?,
+                    None => Vec::new(),
+                };
+                if keys.is_empty() {
+                    ui.note("no keys are registered; `paas keys add` registers one")?;
+                }
+                ui.answer(&ManyKeys(keys))
+            }
+            Verb::Remove(remove) => remove.run(settings, ui).await,
+        }
+    }
+}
+
+impl AddKey {
+    async fn run(self, settings: &Settings, user_home: Option<&Path>, ui: &mut Ui) -> anyhow::Result<()> {
+        let source = KeySource::of(self.file, user_home)?;
+        let key = source.read().and_then(|text| Ok(PublicKey::parse(&text)?));
+        let key = key.with_context(|| format!("the key from {source} was not registered"))?;
+        let user = match self.user {
+            Some(user) => user,
+            None => owner_in(key.comment())?,
+        };
+        let store = store::open(settings)?;
+        let added = keys::add(&store, &user, &key).await.map_err(explained)?;
+        ui.note(format_args!("the key from {source} belongs to `{user}` now"))?;
+        ui.answer(&OneKey(added))
+    }
+}
+
+impl RemoveKey {
+    async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
+        let removed = match store::open_existing(settings)? {
+            Some(store) => keys::remove(&store, &self.fingerprint).await,
+            None => Err(KeyError::Unknown(self.fingerprint)),
+        };
+        let removed = removed.map_err(explained)?;
+        ui.note(format_args!("the key of `{}` opens nothing any more", removed.user))?;
+        ui.answer(&OneKey(removed))
+    }
+}
+
+/// What the caller can do about a refusal.
+fn explained(error: KeyError) -> anyhow::Error {
+    match &error {
+        KeyError::Known { fingerprint, .. } => Failure::new(Exit::Refused, &error)
+            .advise(format_args!("`paas keys remove {fingerprint}` first, if it is to belong to somebody else"))
+            .into(),
+        KeyError::Unknown(_) => Failure::new(Exit::Refused, &error).advise("`paas keys list` shows all keys").into(),
+        KeyError::Damaged { .. } | KeyError::Store(_) => error.into(),
+    }
+}
+
+/// The user in a comment such as `alice@laptop` or `alice`.
+fn owner_in(comment: &str) -> anyhow::Result<UserName> {
+    let name = comment.split_once('@').map_or(comment, |(name, _machine)| name);
+    name.parse().map_err(|reason| {
+        let what = match comment {
+            "" => "whose key is it? It has no comment that says so".to_owned(),
+            comment => format!("whose key is it? Its comment `{comment}` names nobody"),
+        };
+        Failure::new(Exit::Usage, what).because(reason).advise("name the user: `paas keys add --user NAME …`").into()
+    })
+}
+
+/// Where a key comes from.
+#[derive(Debug, PartialEq, Eq)]
+enum KeySource {
+    Stdin,
+    File(PathBuf),
+}
+
+impl std::fmt::Display for KeySource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdin => f.write_str("standard input"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl KeySource {
+    fn of(file: Option<PathBuf>, user_home: Option<&Path>) -> anyhow::Result<Self> {
+        match file {
+            Some(dash) if dash.as_os_str() == "-" => Ok(Self::Stdin),
+            Some(path) => Ok(Self::File(path)),
+            None => only_key_of(user_home).map(Self::File),
+        }
+    }
+
+    /// At most one byte more than a key may have, so that a longer text is seen to be too long.
+    fn read(&self) -> anyhow::Result<Vec<u8>> {
+        let input: Box<dyn Read> = match self {
+            Self::Stdin => Box::new(io::stdin()),
+            Self::File(path) => Box::new(File::open(path)?),
+        };
+        let mut text = Vec::new();
+        input.take(MAX_KEY_BYTES as u64 + 1).read_to_end(&mut text)?;
+        Ok(text)
+    }
+}
+
+/// The one `.pub` file in the caller's `.ssh`; with several the caller has to choose.
+fn only_key_of(user_home: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let unclear = |what: String| Failure::new(Exit::Usage, what).advise("name one: `paas keys add FILE`");
+    let Some(user_home) = user_home else {
+        return Err(unclear("which key? HOME is not set, so no `.ssh` is known".to_owned()).into());
+    };
+    let dir = user_home.join(".ssh");
+    let mut keys = public_keys_in(&dir);
+    match keys.len() {
+        1 => Ok(keys.remove(0)),
+        0 => Err(unclear(format!("which key? There is none that ends in `.pub` in {}", dir.display()))
+            .advise("`ssh-keygen -t ed25519` makes one")
+            .into()),
+        _ => {
+            let names: Vec<_> = keys.iter().map(|key| key.display().to_string()).collect();
+            Err(unclear(format!("which key? There are {}: {}", keys.len(), names.join(", "))).into())
+        }
+    }
+}
+
+/// By name. A directory that cannot be read holds none that could be used. Certificates are not keys.
+fn public_keys_in(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_key = |path: &PathBuf| {
+        path.extension().is_some_and(|end| end == "pub")
+            && !path.file_stem().is_some_and(|stem| stem.as_encoded_bytes().ends_with(b"-cert"))
+    };
+    let mut keys: Vec<_> = entries.filter(is_key).collect();
+    keys.sort();
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_names_the_user_or_nobody() {
+        assert_eq!(owner_in("alice@laptop").unwrap().as_str(), "alice");
+        assert_eq!(owner_in("alice").unwrap().as_str(), "alice");
+        for nobody in ["", "Alice Doe", "@laptop", "my key", "-x@y"] {
+            let error = owner_in(nobody).unwrap_err();
+            assert_eq!(error.downcast_ref::<Failure>().unwrap().exit(), Exit::Usage, "{nobody}");
+        }
+    }
+
+    #[test]
+    fn without_a_file_the_only_public_key_is_meant() {
+        let home = tempfile::tempdir().unwrap();
+        let ssh = home.path().join(".ssh");
+        let words = || only_key_of(Some(home.path())).unwrap_err().to_string();
+        assert!(words().contains("There is none"), "{}", words());
+        std::fs::create_dir(&ssh).unwrap();
+        for other in ["id_ed25519", "known_hosts", "id_ed25519-cert.pub"] {
+            std::fs::write(ssh.join(other), "").unwrap();
+        }
+        assert!(words().contains("There is none"), "{}", words());
+        std::fs::write(ssh.join("id_ed25519.pub"), "").unwrap();
+        assert_eq!(only_key_of(Some(home.path())).unwrap(), ssh.join("id_ed25519.pub"));
+        std::fs::write(ssh.join("a.pub"), "").unwrap();
+        assert!(words().contains("There are 2:") && words().contains("a.pub, "), "{}", words());
+        assert!(only_key_of(None).is_err());
+    }
+}
