@@ -147,7 +147,7 @@ impl BuildContainerSpec {
 }
 
 /// Docker counts CPUs in billionths.
-fn nano(cpus: f64) -> i64 {
+pub(super) fn nano(cpus: f64) -> i64 {
     #[allow(clippy::cast_possible_truncation, reason = "a count of CPUs times 10^9 is far below 2^53")]
     let nano = (cpus * 1e9).round() as i64;
     nano

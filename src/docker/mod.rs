@@ -1,13 +1,19 @@
 //! Docker, as this project uses it. The only room that names bollard's types.
 
 mod builds;
+mod containers;
 mod images;
 pub mod labels;
+mod networks;
 mod volumes;
 
 use std::path::PathBuf;
 
 pub use builds::{BuildContainer, BuildContainerSpec, BuildEnd, BuildOutput};
+pub use containers::{
+    ContainerDied, ContainerEnd, ContainerOutput, ContainerState, InstanceNetwork, InstanceSpec, PublishedPort,
+    SeenContainer,
+};
 pub use images::{Image, PushImageError, Tag};
 
 /// Where Docker's API is: a unix socket's path.

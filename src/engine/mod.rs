@@ -1,3 +1,23 @@
-//! A Marathon for one machine: answers Marathon's REST API and runs instances in the local Docker.
+//! The engine: a Marathon for one machine.
+//!
+//! What is asked for is a tree of groups and apps; what is there are instances. `plan`, `deployment`, `upgrade`,
+//! `health` and `backoff` decide what to do next and know nothing of Docker or time; `core` holds the state and applies
+//! their decisions; `supervisor` owns it, writes every change to the `journal` before it acts, and lets `tasks` drive
+//! Docker and processes. `api` speaks Marathon's REST API; what clients send is read by `reading`.
 
+pub mod backoff;
+pub mod deployment;
+pub mod environment;
+pub mod event;
+pub mod group;
+pub mod health;
+pub mod instance;
+pub mod moment;
+pub mod plan;
+pub mod ports;
 pub mod reading;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod upgrade;
+
+pub use moment::Moment;

@@ -1,0 +1,313 @@
+//! The tree of groups and apps that is asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::marathon::{App, PathId, VersionInfo};
+
+use super::Moment;
+
+/// A group: apps, groups within, and what they all depend on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    pub id: PathId,
+    pub apps: BTreeMap<PathId, Arc<App>>,
+    pub groups: BTreeMap<PathId, Group>,
+    pub dependencies: Vec<PathId>,
+    /// Set by clients on top-level groups; this engine knows one role and only remembers it.
+    pub enforce_role: bool,
+}
+
+/// Why a tree cannot be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTree {
+    #[error("Groups and Applications may not have the same identifier.")]
+    SameId,
+    #[error("Dependency graph has cyclic dependencies.")]
+    Cycle,
+}
+
+impl Group {
+    pub fn empty(id: PathId) -> Self {
+        Self { id, apps: BTreeMap::new(), groups: BTreeMap::new(), dependencies: Vec::new(), enforce_role: false }
+    }
+
+    /// The group itself or one below it.
+    pub fn group(&self, id: &PathId) -> Option<&Self> {
+        let rest = id.segments().strip_prefix(self.id.segments())?;
+        rest.iter().try_fold(self, |group, segment| group.groups.get(&child(&group.id, segment)))
+    }
+
+    /// The group of that id, made with all above it where it is missing. The id must be below this one.
+    pub fn group_or_new(&mut self, id: &PathId) -> &mut Self {
+        let rest = id.segments()[self.id.segments().len()..].to_vec();
+        rest.iter().fold(self, |group, segment| {
+            let id = child(&group.id, segment);
+            group.groups.entry(id.clone()).or_insert_with(|| Self::empty(id))
+        })
+    }
+
+    fn group_mut(&mut self, id: &PathId) -> Option<&mut Self> {
+        let rest = id.segments().strip_prefix(self.id.segments())?.to_vec();
+        rest.iter().try_fold(self, |group, segment| {
+            let id = child(&group.id, segment);
+            group.groups.get_mut(&id)
+        })
+    }
+
+    pub fn app(&self, id: &PathId) -> Option<&Arc<App>> {
+        self.group(&id.parent()?)?.apps.get(id)
+    }
+
+    /// Adds or replaces an app; its groups are made where they are missing.
+    pub fn put_app(&mut self, app: Arc<App>) {
+        if let Some(parent) = app.id.parent() {
+            self.group_or_new(&parent).apps.insert(app.id.clone(), app);
+        }
+    }
+
+    pub fn remove_app(&mut self, id: &PathId) {
+        if let Some(group) = id.parent().and_then(|parent| self.group_mut(&parent)) {
+            group.apps.remove(id);
+        }
+    }
+
+    /// Removes a group with all below it; of the root, everything below it.
+    pub fn remove_group(&mut self, id: &PathId) {
+        if *id == self.id {
+            *self = Self::empty(id.clone());
+        } else if let Some(group) = id.parent().and_then(|parent| self.group_mut(&parent)) {
+            group.groups.remove(id);
+        }
+    }
+
+    /// Puts a group in the place of the one with its id.
+    pub fn put_group(&mut self, new: Self) {
+        let id = new.id.clone();
+        *self.group_or_new(&id) = new;
+    }
+
+    /// All apps, those of groups within included, ordered by group and id.
+    pub fn all_apps(&self) -> Vec<&Arc<App>> {
+        let mut found = self.apps.values().collect::<Vec<_>>();
+        found.extend(self.groups.values().flat_map(Self::all_apps));
+        found
+    }
+
+    /// This group and all below it.
+    pub fn all_groups(&self) -> Vec<&Self> {
+        let mut found = vec![self];
+        found.extend(self.groups.values().flat_map(Self::all_groups));
+        found
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.apps.is_empty() && self.groups.is_empty()
+    }
+
+    /// Changes every app by `change`, which answers nothing for one that stays as it is.
+    pub fn map_apps(&mut self, change: &mut dyn FnMut(&App) -> Option<App>) {
+        for app in self.apps.values_mut() {
+            if let Some(new) = change(app) {
+                *app = Arc::new(new);
+            }
+        }
+        for group in self.groups.values_mut() {
+            group.map_apps(change);
+        }
+    }
+
+    /// Refuses what no tree may hold, whatever its definitions say.
+    pub fn check(&self) -> Result<(), InvalidTree> {
+        let groups = self.all_groups();
+        if groups.iter().any(|group| group.apps.keys().any(|id| group.groups.contains_key(id))) {
+            return Err(InvalidTree::SameId);
+        }
+        self.depths().map(|_| ())
+    }
+
+    /// How long the longest chain of dependencies below each app is: those of depth 0 depend on nothing.
+    pub fn depths(&self) -> Result<BTreeMap<PathId, usize>, InvalidTree> {
+        let edges = self.dependencies_of_apps();
+        let mut depths = BTreeMap::new();
+        let mut left: BTreeSet<&PathId> = edges.keys().collect();
+        while !left.is_empty() {
+            // Whoever's dependencies all have a depth is next; nobody means a cycle.
+            let ready = left
+                .iter()
+                .filter(|id| edges[**id].iter().all(|needed| depths.contains_key(needed)))
+                .copied()
+                .collect::<Vec<_>>();
+            if ready.is_empty() {
+                return Err(InvalidTree::Cycle);
+            }
+            for id in ready {
+                let depth =
+                    edges[id].iter().filter_map(|needed| depths.get(needed)).max().map_or(0, |deepest| deepest + 1);
+                depths.insert(id.clone(), depth);
+                left.remove(id);
+            }
+        }
+        Ok(depths)
+    }
+
+    /// For each app, the apps it depends on: by itself and through the groups it is in.
+    fn dependencies_of_apps(&self) -> BTreeMap<PathId, BTreeSet<PathId>> {
+        let mut edges = BTreeMap::new();
+        self.collect_dependencies(self, &mut Vec::new(), &mut edges);
+        edges
+    }
+
+    fn collect_dependencies(
+        &self,
+        root: &Self,
+        above: &mut Vec<PathId>,
+        edges: &mut BTreeMap<PathId, BTreeSet<PathId>>,
+    ) {
+        let before = above.len();
+        above.extend(self.dependencies.iter().cloned());
+        for app in self.apps.values() {
+            let needed = above.iter().chain(&app.dependencies).flat_map(|id| root.apps_named(id)).collect();
+            edges.insert(app.id.clone(), needed);
+        }
+        for group in self.groups.values() {
+            group.collect_dependencies(root, above, edges);
+        }
+        above.truncate(before);
+    }
+
+    /// The app of that id, or every app in the group of that id.
+    fn apps_named(&self, id: &PathId) -> Vec<PathId> {
+        if self.app(id).is_some() {
+            return vec![id.clone()];
+        }
+        self.group(id).map(Self::all_apps).unwrap_or_default().into_iter().map(|app| app.id.clone()).collect()
+    }
+}
+
+fn child(group: &PathId, segment: &str) -> PathId {
+    PathId::resolve(segment, group).expect("a segment of an id is an id below any group")
+}
+
+/// Gives every app of `new` its version: the one it has in `old` when nothing changed, `now` otherwise.
+///
+/// A new number of instances alone is a scaling; any other change is one of the configuration, on which all instances
+/// are replaced.
+pub fn settle_versions(old: &Group, new: &mut Group, now: Moment) {
+    let now = now.to_string();
+    new.map_apps(&mut |app| {
+        let before = old.app(&app.id);
+        if before.is_some_and(|before| std::ptr::eq(&raw const **before, app) || **before == *app) {
+            return None;
+        }
+        let mut app = app.clone();
+        match before.map(|before| (before, before.version_info.as_ref())) {
+            Some((before, Some(info))) if same_but_instances(before, &app) => {
+                if before.instances == app.instances {
+                    app.version.clone_from(&before.version);
+                    app.version_info = Some(info.clone());
+                } else {
+                    app.version.clone_from(&now);
+                    app.version_info = Some(VersionInfo { last_scaling_at: now.clone(), ..info.clone() });
+                }
+            }
+            _ => {
+                app.version.clone_from(&now);
+                app.version_info =
+                    Some(VersionInfo { last_scaling_at: now.clone(), last_config_change_at: now.clone() });
+            }
+        }
+        Some(app)
+    });
+}
+
+/// Marks the app as to be replaced though nothing in it changes.
+#[must_use]
+pub fn restarted(app: &App, now: Moment) -> App {
+    let mut app = app.clone();
+    app.version = now.to_string();
+    let last_scaling_at =
+        app.version_info.as_ref().map_or_else(|| app.version.clone(), |info| info.last_scaling_at.clone());
+    app.version_info = Some(VersionInfo { last_scaling_at, last_config_change_at: app.version.clone() });
+    app
+}
+
+fn same_but_instances(before: &App, after: &App) -> bool {
+    let after = App {
+        instances: before.instances,
+        version: before.version.clone(),
+        version_info: before.version_info.clone(),
+        ..after.clone()
+    };
+    *before == after
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{EARLY, command, id};
+    use super::*;
+
+    fn tree(apps: &[App]) -> Group {
+        let mut root = Group::empty(PathId::root());
+        for app in apps {
+            root.put_app(Arc::new(app.clone()));
+        }
+        root
+    }
+    fn depending(app: &str, on: &str) -> App {
+        App { dependencies: vec![id(on)], ..command(app) }
+    }
+
+    #[test]
+    fn putting_an_app_makes_its_groups() {
+        let mut root = tree(&[command("/shop/eu/web")]);
+        assert!(root.group(&id("/shop/eu")).is_some());
+        assert_eq!(root.all_apps().len(), 1);
+        root.remove_group(&id("/shop"));
+        assert!(root.is_empty());
+    }
+
+    #[test]
+    fn an_app_and_a_group_may_not_share_an_id() {
+        assert_eq!(tree(&[command("/same"), command("/same/x")]).check(), Err(InvalidTree::SameId));
+    }
+
+    #[test]
+    fn a_cycle_of_dependencies_is_refused_also_through_groups() {
+        assert_eq!(tree(&[depending("/g/a", "/g/b"), depending("/g/b", "/g/a")]).check(), Err(InvalidTree::Cycle));
+        let mut root = tree(&[command("/g/a"), depending("/h/b", "/g")]);
+        assert_eq!(root.check(), Ok(()));
+        root.group_or_new(&id("/g")).dependencies.push(id("/h/b"));
+        assert_eq!(root.check(), Err(InvalidTree::Cycle));
+    }
+
+    #[test]
+    fn depth_follows_the_longest_chain() {
+        let root = tree(&[command("/a"), depending("/b", "/a"), depending("/c", "/b"), depending("/d", "/nowhere")]);
+        let depths = root.depths().unwrap();
+        assert_eq!([depths[&id("/a")], depths[&id("/b")], depths[&id("/c")], depths[&id("/d")]], [0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn versions_change_with_what_changed() {
+        let now = Moment::from_millis(1_900_000_000_000);
+        let old = tree(&[command("/a"), command("/b"), command("/c")]);
+        let mut new = old.clone();
+        new.put_app(Arc::new(App { instances: 5, ..command("/b") }));
+        new.put_app(Arc::new(App { mem: 64.0, ..command("/c") }));
+        new.put_app(Arc::new(App { version: "anything".into(), version_info: None, ..command("/a") }));
+        new.put_app(Arc::new(App { version_info: None, ..command("/d") }));
+        settle_versions(&old, &mut new, now);
+        let now = now.to_string();
+        let versions = |name: &str| {
+            let app = new.app(&id(name)).unwrap();
+            let info = app.version_info.clone().unwrap();
+            (app.version.clone(), info.last_scaling_at, info.last_config_change_at)
+        };
+        let early = EARLY.to_owned();
+        assert_eq!(versions("/a"), (early.clone(), early.clone(), early.clone()));
+        assert_eq!(versions("/b"), (now.clone(), now.clone(), early));
+        assert_eq!(versions("/c"), (now.clone(), now.clone(), now.clone()));
+        assert_eq!(versions("/d"), (now.clone(), now.clone(), now));
+    }
+}
