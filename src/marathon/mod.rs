@@ -3,6 +3,7 @@
 //! The engine speaks the same types from the other side; it never uses the client.
 
 mod app;
+mod client;
 mod deployment;
 mod event;
 mod group;
@@ -18,6 +19,7 @@ pub use app::{
     HealthProtocol, IpProtocol, Network, NetworkMode, Parameter, PortDefinition, PortMapping, UpgradeStrategy,
     VersionInfo,
 };
+pub use client::{Client, ClientError, Detail, InvalidMarathonUrl, Misread, Unreached};
 pub use deployment::{
     Action, ActionKind, CurrentAction, Deployment, DeploymentId, DeploymentPlan, DeploymentResult, DryRun,
     InvalidDeploymentId, Step,
