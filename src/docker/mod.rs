@@ -5,6 +5,7 @@ mod containers;
 mod images;
 pub mod labels;
 mod networks;
+mod version;
 mod volumes;
 
 use std::path::PathBuf;
@@ -50,10 +51,10 @@ impl Docker {
     /// Longest wait for an answer, in seconds; streams (logs, events, waits) are not bound by it.
     const TIMEOUT_SECONDS: u64 = 120;
 
-    /// Makes the client; the socket is first used by the first call.
+    /// Makes the client. A Docker that is not there is told of by the first call.
     pub fn at(socket: Socket) -> Result<Self, DockerError> {
         let path = socket.0.to_string_lossy().into_owned();
-        let api = bollard::Docker::connect_with_unix(&path, Self::TIMEOUT_SECONDS, bollard::API_DEFAULT_VERSION)
+        let api = bollard::Docker::connect_with_unix(&path, Self::TIMEOUT_SECONDS, &version::common(&socket))
             .map_err(|cause| DockerError::Unreachable { socket: socket.clone(), cause })?;
         Ok(Self { api, socket })
     }
