@@ -6,4 +6,5 @@
 
 mod house;
 mod keys;
+mod shell;
 mod support;

@@ -35,7 +35,7 @@ struct AddKey {
     #[arg(long, value_name = "NAME")]
     user: Option<UserName>,
     /// The public key's file, or `-` for standard input [default: the only one in ~/.ssh]
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: Option<PathBuf>,
 }
 

@@ -1,0 +1,68 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_paas_global_optspecs
+    string join \n home= json q/quiet no-color h/help V/version
+end
+
+function __fish_paas_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_paas_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_paas_using_subcommand
+    set -l cmd (__fish_paas_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c paas -n "__fish_paas_needs_command" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_needs_command" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_needs_command" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_needs_command" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_needs_command" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_needs_command" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_needs_command" -f -a "keys" -d 'Register, list and remove the SSH keys that may push'
+complete -c paas -n "__fish_paas_needs_command" -f -a "status" -d 'Show what runs: Docker, the root engine, sshd'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -f -a "add" -d 'Register a public key to a user, who is made with the first one'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -f -a "list" -d 'List the registered keys and whose they are'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -f -a "remove" -d 'Remove a key: from then on it opens nothing'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -l user -d 'Whose key it is [default: the name in the key\'s comment]' -r
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand status" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand status" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand status" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand status" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand status" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand status" -s V -l version -d 'Print version'
