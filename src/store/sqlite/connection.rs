@@ -35,6 +35,7 @@ pub(super) fn open(dir: &Path, place: &Path) -> Result<Connection, StoreError> {
     make_directory(dir).map_err(|cause| open_error(place, cause))?;
     // SQLite does not wait for others while a file becomes WAL, so first openers take turns.
     let turn = open_file(&dir.join("store.lock")).and_then(|file| file.lock().map(|()| file));
+    adopt(dir).map_err(|cause| open_error(place, cause))?;
     let _turn = turn.map_err(|cause| open_error(place, cause))?;
     // Made here and not by SQLite, which would use the process's umask and root's ownership.
     open_file(place).map_err(|cause| open_error(place, cause))?;
@@ -91,10 +92,15 @@ pub(super) fn make_directory(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// What lies in the directory is the system user's to change, so root follows no links in it.
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+/// And waits for nobody at the other end of a pipe.
+const NO_WAIT: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+
 /// Opens a file of ours for reading and writing, and makes it with mode 0600 when it is missing.
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
+    options.read(true).write(true).mode(0o600).custom_flags(NO_FOLLOW);
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         opened => return opened,
@@ -102,6 +108,29 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
     let file = options.create(true).truncate(false).open(path)?;
     give_to_owner_of(path.parent().expect("a file of the store is in a directory"), &file)?;
     Ok(file)
+}
+
+/// Gives what root made in `dir` before the directory got its owner to that owner; `sudo paas keys add` may come
+/// before the first `paas up`. Only root does this.
+pub(super) fn adopt(dir: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() || std::fs::metadata(dir)?.uid() == 0 {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(dir)? {
+        let opened = OpenOptions::new().read(true).custom_flags(NO_FOLLOW | NO_WAIT).open(entry?.path());
+        let found = match opened {
+            // SQLite deletes some of its files when the last process closes them; a link is not ours.
+            Err(_gone) => continue,
+            Ok(file) => file,
+        };
+        let metadata = found.metadata()?;
+        // A file with a second name might be anybody's, linked here.
+        let ours = metadata.is_dir() || (metadata.is_file() && metadata.nlink() == 1);
+        if ours && metadata.uid() == 0 {
+            give_to_owner_of(dir, &found)?;
+        }
+    }
+    Ok(())
 }
 
 /// What root makes in somebody's directory becomes theirs; anyone else's files are their own already.

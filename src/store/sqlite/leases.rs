@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::connection::{make_directory, open_file};
+use super::connection::{adopt, make_directory, open_file};
 use crate::store::{Holder, Lease, LeaseAttempt, StorePath};
 
 /// Longest lease name that becomes a file's name as it is; file systems take 255 bytes with the ending.
@@ -45,6 +45,7 @@ impl Drop for Held {
 impl Leases {
     pub(super) fn in_directory(dir: &Path) -> io::Result<Self> {
         make_directory(dir)?;
+        adopt(dir)?;
         Ok(Self(dir.into()))
     }
 

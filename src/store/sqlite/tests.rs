@@ -69,25 +69,74 @@ async fn nobody_else_can_read_the_files() {
     assert!(fresh.dir().join("store.db-wal").exists(), "the file is in WAL mode");
 }
 
-#[tokio::test]
-async fn what_root_makes_belongs_to_the_owner_of_the_directory() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let fresh = Fresh::new();
-    std::fs::create_dir(fresh.dir()).unwrap();
-    let somebody = 12_345;
-    std::os::unix::fs::chown(fresh.dir(), Some(somebody), Some(somebody)).unwrap();
-    let store = fresh.connect().await;
-    let path = StorePath::root().join("a");
-    store.create(&path, Vec::new()).await.unwrap();
-    let _lease = store.try_lease(&path, "me").await.unwrap();
+/// Some user id that is not root's.
+const SOMEBODY: u32 = 12_345;
+
+fn give_to_somebody(dir: &Path) {
+    std::os::unix::fs::chown(dir, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+}
+
+#[track_caller]
+fn assert_all_is_somebodys(fresh: &Fresh) {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut all = 0;
     for dir in [fresh.dir(), fresh.dir().join("leases")] {
         for file in std::fs::read_dir(dir).unwrap().map(|file| file.unwrap()) {
-            use std::os::unix::fs::MetadataExt as _;
             let metadata = file.metadata().unwrap();
-            assert_eq!((metadata.uid(), metadata.gid()), (somebody, somebody), "{}", file.path().display());
+            assert_eq!((metadata.uid(), metadata.gid()), (SOMEBODY, SOMEBODY), "{}", file.path().display());
+            all += 1;
         }
+    }
+    assert!(all >= 6, "the file, its log and index, the locks: {all}");
+}
+
+async fn use_it(fresh: &Fresh, name: &str) -> (Arc<dyn Store>, LeaseAttempt) {
+    let store = fresh.connect().await;
+    let path = StorePath::root().join(name);
+    store.create(&path, Vec::new()).await.unwrap();
+    let lease = store.try_lease(&path, "me").await.unwrap();
+    (store, lease)
+}
+
+#[tokio::test]
+async fn what_root_makes_belongs_to_the_owner_of_the_directory() {
+    if rustix::process::geteuid().is_root() {
+        let fresh = Fresh::new();
+        std::fs::create_dir(fresh.dir()).unwrap();
+        give_to_somebody(&fresh.dir());
+        let _in_use = use_it(&fresh, "a").await;
+        assert_all_is_somebodys(&fresh);
+    }
+}
+
+#[tokio::test]
+async fn what_root_made_follows_the_directory_to_its_new_owner() {
+    if rustix::process::geteuid().is_root() {
+        let fresh = Fresh::new();
+        let _in_use = use_it(&fresh, "a").await;
+        give_to_somebody(&fresh.dir());
+        let _in_use_too = use_it(&fresh, "b").await;
+        assert_all_is_somebodys(&fresh);
+    }
+}
+
+#[tokio::test]
+async fn root_follows_no_link_and_gives_nothing_else_away() {
+    use std::os::unix::fs::MetadataExt as _;
+    if rustix::process::geteuid().is_root() {
+        let fresh = Fresh::new();
+        let elsewhere = fresh.0.path().join("shadow");
+        std::fs::write(&elsewhere, "root's").unwrap();
+        std::fs::create_dir(fresh.dir()).unwrap();
+        give_to_somebody(&fresh.dir());
+        std::fs::hard_link(&elsewhere, fresh.dir().join("hard")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, fresh.dir().join("soft")).unwrap();
+        drop(fresh.connect().await);
+        std::fs::remove_file(fresh.dir().join("store.db")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, fresh.dir().join("store.db")).unwrap();
+        assert!(matches!(SqliteStore::open(&fresh.dir()), Err(StoreError::Open { .. })));
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "root's");
+        assert_eq!(std::fs::metadata(&elsewhere).unwrap().uid(), 0);
     }
 }
 
