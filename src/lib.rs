@@ -22,6 +22,7 @@ pub mod accounts;
 pub mod cli;
 pub mod docker;
 pub mod engine;
+pub mod git;
 pub mod marathon;
 pub mod model;
 pub mod receive;

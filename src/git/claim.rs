@@ -1,0 +1,93 @@
+//! Who is at work in a repository: it is removed again when its first push was refused, unless another uses it.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::repository::file_error;
+use super::{GitError, Repository, Rules};
+
+/// Keeps a repository from being removed; as many as there are sessions and hooks in it. Ends with its process.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    directory: File,
+}
+
+impl Claim {
+    /// Claims the repository, made first if it is not there.
+    pub fn make(path: &Path, rules: &Rules) -> Result<Self, GitError> {
+        loop {
+            Repository::create(path, rules)?;
+            let claim = Self::on(path)?;
+            // It may have been removed between the two; then its directory is another one, or none.
+            if claim.is_current() {
+                return Ok(claim);
+            }
+        }
+    }
+
+    /// Claims a repository that is there.
+    pub fn on(path: &Path) -> Result<Self, GitError> {
+        let directory = File::open(path).map_err(|cause| file_error("open", path, cause))?;
+        directory.lock_shared().map_err(|cause| file_error("lock", path, cause))?;
+        Ok(Self { path: path.to_owned(), directory })
+    }
+
+    fn is_current(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        matches!((self.directory.metadata(), fs::metadata(&self.path)), (Ok(a), Ok(b)) if same(&a, &b))
+    }
+
+    /// Gives the repository up, and removes it when nothing was ever stored in it and nobody else is at work there.
+    pub fn release(self) -> Result<(), GitError> {
+        match self.directory.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(()),
+            Err(TryLockError::Error(cause)) => return Err(file_error("lock", &self.path, cause)),
+        }
+        if !self.is_current() || !Repository::open(&self.path)?.is_empty()? {
+            return Ok(());
+        }
+        // Out of its place first, so that nobody meets half of it.
+        let parent = self.path.parent().expect("a repository stands in a tenant's directory");
+        let aside = parent.join(format!(".old-{}", uuid::Uuid::new_v4()));
+        fs::rename(&self.path, &aside)
+            .and_then(|()| fs::remove_dir_all(&aside))
+            .map_err(|cause| file_error("remove", &self.path, cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Rules {
+        Rules { max_pack_bytes: 1 << 20, hooks: PathBuf::from("/nowhere/hooks") }
+    }
+
+    #[test]
+    fn an_empty_repository_goes_with_its_last_claim() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dev/shop.git");
+        let (first, second) = (Claim::make(&path, &rules()).unwrap(), Claim::make(&path, &rules()).unwrap());
+        first.release().unwrap();
+        assert!(path.is_dir(), "it was removed while another session used it");
+        second.release().unwrap();
+        assert!(!path.exists());
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0, "something half-made is left");
+    }
+
+    #[test]
+    fn a_repository_that_holds_something_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dev/shop.git");
+        let claim = Claim::make(&path, &rules()).unwrap();
+        let repository = git2::Repository::open(&path).unwrap();
+        let tree = repository.find_tree(repository.treebuilder(None).unwrap().write().unwrap()).unwrap();
+        let who = git2::Signature::now("Alice", "alice@example.org").unwrap();
+        repository.commit(Some("refs/heads/main"), &who, &who, "first", &tree, &[]).unwrap();
+        claim.release().unwrap();
+        assert!(path.is_dir());
+    }
+}

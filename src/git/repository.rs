@@ -1,0 +1,200 @@
+//! One bare repository.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use git2::{ErrorCode, ObjectType, Oid, RepositoryInitOptions, RepositoryOpenFlags};
+
+use super::tree::{self, TreeSummary, Within};
+use super::{GitError, TarStream};
+use crate::model::CommitId;
+
+/// What every repository is configured to.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// git refuses a larger pack while it comes in.
+    pub max_pack_bytes: u64,
+    /// The directory of git's hooks.
+    pub hooks: PathBuf,
+}
+
+/// An open bare repository. Honours the `GIT_*` variables that git gives to its hooks: objects in quarantine are seen.
+pub struct Repository {
+    path: PathBuf,
+    inner: git2::Repository,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repository").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Repository {
+    pub fn open(path: &Path) -> Result<Self, GitError> {
+        let flags = RepositoryOpenFlags::FROM_ENV | RepositoryOpenFlags::NO_SEARCH;
+        let inner = git2::Repository::open_ext(path, flags, std::iter::empty::<&Path>())
+            .map_err(|cause| failed("open", path, cause))?;
+        Ok(Self { path: path.to_owned(), inner })
+    }
+
+    /// Makes the repository if it is not there. It appears whole or not at all: it is made beside its place and renamed.
+    pub(super) fn create(path: &Path, rules: &Rules) -> Result<(), GitError> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        let parent = path.parent().expect("a repository stands in a tenant's directory");
+        fs::create_dir_all(parent).map_err(|cause| file_error("make", parent, cause))?;
+        let draft = parent.join(format!(".new-{}", uuid::Uuid::new_v4()));
+        let made = Self::draft(&draft, rules).and_then(|()| match fs::rename(&draft, path) {
+            // Another first push was quicker; its repository is as good.
+            Err(_) if path.is_dir() => Ok(()),
+            renamed => renamed.map_err(|cause| file_error("make", path, cause)),
+        });
+        // Gone already when it was renamed.
+        let _ = fs::remove_dir_all(&draft);
+        made
+    }
+
+    fn draft(path: &Path, rules: &Rules) -> Result<(), GitError> {
+        let mut options = RepositoryInitOptions::new();
+        options
+            .bare(true)
+            .external_template(false)
+            .initial_head("main")
+            .mode(git2::RepositoryInitMode::from_bits_retain(0o700));
+        let repository = git2::Repository::init_opts(path, &options).map_err(|cause| failed("make", path, cause))?;
+        let hooks = rules.hooks.to_string_lossy();
+        let texts = [
+            // Known bad trees and .gitmodules are refused by git itself.
+            ("receive.fsckObjects", "true"),
+            ("receive.shallowUpdate", "true"),
+            ("receive.advertisePushOptions", "true"),
+            // Every ref goes through proc-receive, which can name its reason in git's own line.
+            ("receive.procReceiveRefs", "refs"),
+            ("receive.denyDeletes", "false"),
+            ("receive.denyNonFastForwards", "false"),
+            // Packs are tidied off the push's path.
+            ("receive.autogc", "false"),
+            ("gc.auto", "0"),
+            ("core.hooksPath", &hooks),
+        ];
+        let configured = repository.config().and_then(|mut config| {
+            texts.iter().try_for_each(|(name, value)| config.set_str(name, value))?;
+            config.set_i64("receive.maxInputSize", i64::try_from(rules.max_pack_bytes).unwrap_or(i64::MAX))
+        });
+        configured.map_err(|cause| failed("configure", path, cause))
+    }
+
+    /// True while no ref was ever stored.
+    pub(super) fn is_empty(&self) -> Result<bool, GitError> {
+        let mut references = self.inner.references().map_err(|cause| failed("read", &self.path, cause))?;
+        Ok(references.next().is_none())
+    }
+
+    /// The commit that the full ref name points at.
+    pub fn reference(&self, name: &str) -> Result<Option<CommitId>, GitError> {
+        match self.inner.refname_to_id(name) {
+            Ok(id) => Ok(Some(commit_id(id))),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(cause) => Err(failed("read", &self.path, cause)),
+        }
+    }
+
+    /// Moves the ref from `old` (none: it is new) to `new`; `Moved` when it does not stand at `old`.
+    pub fn move_reference(
+        &self,
+        name: &str,
+        old: Option<&CommitId>,
+        new: &CommitId,
+        why: &str,
+    ) -> Result<(), GitError> {
+        let moved = match old {
+            Some(old) => self.inner.reference_matching(name, oid(new), true, oid(old), why),
+            None => self.inner.reference(name, oid(new), false, why),
+        };
+        match moved {
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.code(), ErrorCode::Modified | ErrorCode::Exists | ErrorCode::NotFound) => {
+                Err(GitError::Moved { name: name.to_owned() })
+            }
+            Err(cause) => Err(failed("change", &self.path, cause)),
+        }
+    }
+
+    /// The id of the commit's tree, 40 hexadecimal digits: equal for equal content.
+    pub fn tree_id(&self, commit: &CommitId) -> Result<String, GitError> {
+        Ok(self.tree(commit)?.id().to_string())
+    }
+
+    /// Counts the tree's files and bytes, and stops as soon as it is more than `within`.
+    pub fn summary(&self, commit: &CommitId, within: Within) -> Result<TreeSummary, GitError> {
+        tree::summary(&self.inner, &self.path, &self.tree(commit)?, commit, within)
+    }
+
+    /// The names at the tree's root, each with whether it is a directory; names that are no UTF-8 are left out.
+    pub fn root_names(&self, commit: &CommitId) -> Result<Vec<(String, bool)>, GitError> {
+        let tree = self.tree(commit)?;
+        let named = |entry: git2::TreeEntry<'_>| {
+            Some((String::from_utf8(entry.name_bytes().to_vec()).ok()?, entry.kind() == Some(ObjectType::Tree)))
+        };
+        Ok(tree.iter().filter_map(named).collect())
+    }
+
+    /// The content of a file of at most `limit` bytes; none when there is no such file.
+    pub fn file(&self, commit: &CommitId, path: &str, limit: u64) -> Result<Option<Vec<u8>>, GitError> {
+        let unreadable = |cause| GitError::Unreadable { commit: commit.clone(), cause };
+        let entry = match self.tree(commit)?.get_path(Path::new(path)) {
+            Ok(entry) if entry.kind() == Some(ObjectType::Blob) => entry,
+            Ok(_) => return Ok(None),
+            Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
+            Err(cause) => return Err(unreadable(cause)),
+        };
+        let (bytes, _) = self.inner.odb().and_then(|odb| odb.read_header(entry.id())).map_err(unreadable)?;
+        if bytes as u64 > limit {
+            return Err(GitError::FileTooLarge { path: path.to_owned(), bytes: bytes as u64, limit });
+        }
+        let blob = self.inner.find_blob(entry.id()).map_err(unreadable)?;
+        Ok(Some(blob.content().to_vec()))
+    }
+
+    /// The commit's time, in seconds since 1970.
+    pub fn commit_time(&self, commit: &CommitId) -> Result<i64, GitError> {
+        Ok(self.commit(commit)?.time().seconds())
+    }
+
+    /// The commit's tree as a tar archive, every path below `prefix` (no slash at its ends).
+    pub fn tar(&self, commit: &CommitId, prefix: &str) -> Result<TarStream, GitError> {
+        // Opened again for the thread that walks it.
+        let tree = self.tree(commit)?.id();
+        TarStream::start(Self::open(&self.path)?.inner, &self.path, tree, prefix, self.commit_time(commit)?)
+    }
+
+    fn commit(&self, commit: &CommitId) -> Result<git2::Commit<'_>, GitError> {
+        // A tag that points at a commit is one, too.
+        self.inner
+            .find_object(oid(commit), None)
+            .and_then(|object| object.peel_to_commit())
+            .map_err(|cause| GitError::Unreadable { commit: commit.clone(), cause })
+    }
+
+    fn tree(&self, commit: &CommitId) -> Result<git2::Tree<'_>, GitError> {
+        self.commit(commit)?.tree().map_err(|cause| GitError::Unreadable { commit: commit.clone(), cause })
+    }
+}
+
+fn oid(commit: &CommitId) -> Oid {
+    Oid::from_str(commit.as_str()).expect("a commit id is 40 hexadecimal digits")
+}
+
+fn commit_id(oid: Oid) -> CommitId {
+    oid.to_string().parse().expect("libgit2 writes 40 hexadecimal digits")
+}
+
+fn failed(attempt: &'static str, path: &Path, cause: git2::Error) -> GitError {
+    GitError::Repository { attempt, place: path.display().to_string(), cause }
+}
+
+pub(super) fn file_error(attempt: &'static str, path: &Path, cause: std::io::Error) -> GitError {
+    GitError::Files { attempt, place: path.display().to_string(), cause }
+}

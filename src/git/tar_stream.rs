@@ -1,0 +1,288 @@
+//! A commit's tree as a tar archive, made while it is read: memory does not grow with the tree.
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use git2::Oid;
+use tokio::sync::mpsc;
+
+use super::GitError;
+use super::contents::{Asking, Contents};
+use super::tree::{self, Entry, Kind};
+
+/// Size of the pieces that are handed over.
+const PIECE_BYTES: usize = 128 << 10;
+/// Pieces made ahead of the reader: 8 × 128 KiB = 1 MiB.
+const PIECES_AHEAD: usize = 8;
+/// Entries walked ahead of the archive.
+const ENTRIES_AHEAD: usize = 64;
+
+/// The archive, piece by piece. Dropping it ends the threads and git's process behind it.
+#[derive(Debug)]
+pub struct TarStream {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+}
+
+impl futures_util::Stream for TarStream {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.pieces.poll_recv(context)
+    }
+}
+
+impl TarStream {
+    pub(super) fn start(
+        repository: git2::Repository,
+        path: &Path,
+        tree: Oid,
+        prefix: &str,
+        time: i64,
+    ) -> Result<Self, GitError> {
+        let (contents, asking) = Contents::whole(path)?;
+        let (entries, walked) = std::sync::mpsc::sync_channel(ENTRIES_AHEAD);
+        let (pieces, taken) = mpsc::channel(PIECES_AHEAD);
+        // The walker runs ahead, so that git reads the next objects while this archive is written.
+        std::thread::spawn(move || walk(&repository, tree, asking, &entries));
+        let archive = Archive { contents, prefix: PathBuf::from(prefix), time: u64::try_from(time).unwrap_or(0) };
+        std::thread::spawn(move || {
+            if let Err(error) = archive.write(&walked, Pieces { pieces: pieces.clone(), piece: Vec::new() }) {
+                // Nobody to tell when the reader is gone.
+                let _ = pieces.blocking_send(Err(error));
+            }
+        });
+        Ok(Self { pieces: taken })
+    }
+}
+
+type Walked = io::Result<Entry>;
+
+fn walk(repository: &git2::Repository, tree: Oid, mut asking: Asking, entries: &std::sync::mpsc::SyncSender<Walked>) {
+    let unreadable =
+        |cause| GitError::Repository { attempt: "read", place: repository.path().display().to_string(), cause };
+    let walked = tree::walk(repository, tree, unreadable, |entry| {
+        if matches!(entry.kind, Kind::File { .. } | Kind::Symlink) {
+            asking.ask(entry.id).map_err(GitError::Contents)?;
+        }
+        // The archive's writer ended: nothing more is wanted.
+        Ok::<_, GitError>(entries.send(Ok(entry)).is_ok())
+    });
+    if let Err(error) = walked {
+        let _ = entries.send(Err(io::Error::other(error)));
+    }
+}
+
+struct Archive {
+    contents: Contents,
+    prefix: PathBuf,
+    time: u64,
+}
+
+impl Archive {
+    fn write(mut self, walked: &std::sync::mpsc::Receiver<Walked>, pieces: Pieces) -> io::Result<()> {
+        let mut tar = tar::Builder::new(pieces);
+        let root = Entry { path: Vec::new(), kind: Kind::Directory, id: Oid::ZERO_SHA1 };
+        self.append(&mut tar, &root)?;
+        for entry in walked {
+            self.append(&mut tar, &entry?)?;
+        }
+        tar.into_inner()?.flush()
+    }
+
+    fn append(&mut self, tar: &mut tar::Builder<Pieces>, entry: &Entry) -> io::Result<()> {
+        let path = self.prefix.join(Path::new(OsStr::from_bytes(&entry.path)));
+        match entry.kind {
+            Kind::Directory | Kind::Submodule => {
+                let mut header = self.header(tar::EntryType::Directory, 0o755, 0);
+                tar.append_data(&mut header, path, io::empty())
+            }
+            Kind::Symlink => {
+                let size = self.contents.size()?;
+                let mut target = Vec::new();
+                io::Read::read_to_end(&mut self.contents.content(size.min(tree::MAX_PATH_BYTES as u64)), &mut target)?;
+                if size > tree::MAX_PATH_BYTES as u64 {
+                    return Err(io::Error::other(GitError::PathTooLong));
+                }
+                self.contents.end_of_content()?;
+                let mut header = self.header(tar::EntryType::Symlink, 0o777, 0);
+                tar.append_link(&mut header, path, Path::new(OsStr::from_bytes(&target)))
+            }
+            Kind::File { executable } => {
+                let size = self.contents.size()?;
+                let mut header = self.header(tar::EntryType::Regular, if executable { 0o755 } else { 0o644 }, size);
+                tar.append_data(&mut header, path, self.contents.content(size))?;
+                self.contents.end_of_content()
+            }
+        }
+    }
+
+    fn header(&self, kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(size);
+        header.set_mtime(self.time);
+        header.set_uid(0);
+        header.set_gid(0);
+        header
+    }
+}
+
+/// Gathers small writes into pieces.
+struct Pieces {
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+    piece: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
+        self.pieces.blocking_send(Ok(Bytes::from(piece))).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::process::Command;
+
+    use futures_util::TryStreamExt as _;
+
+    use super::super::{Repository, TreeSummary, Within};
+    use super::*;
+    use crate::model::CommitId;
+
+    /// A bare repository with one commit of `files` (path, mode, content), made by git itself.
+    fn committed(files: &[(&str, &str, &[u8])]) -> (tempfile::TempDir, Repository, CommitId) {
+        let directory = tempfile::tempdir().unwrap();
+        let git = |arguments: &[&str], input: &[u8]| {
+            let mut child = Command::new("git")
+                .arg("--git-dir")
+                .arg(directory.path())
+                .args(arguments)
+                .envs([
+                    ("GIT_AUTHOR_NAME", "A"),
+                    ("GIT_AUTHOR_EMAIL", "a@b"),
+                    ("GIT_COMMITTER_NAME", "A"),
+                    ("GIT_COMMITTER_EMAIL", "a@b"),
+                ])
+                .env("GIT_COMMITTER_DATE", "1000000000 +0000")
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(input).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "git {arguments:?}");
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        git(&["init", "--quiet", "--bare"], b"");
+        for (path, mode, content) in files {
+            let id = git(&["hash-object", "-w", "--stdin"], content);
+            git(&["update-index", "--add", "--cacheinfo", &format!("{mode},{id},{path}")], b"");
+        }
+        let tree = git(&["write-tree"], b"");
+        let commit = git(&["commit-tree", "-m", "first", &tree], b"").parse().unwrap();
+        let repository = Repository::open(directory.path()).unwrap();
+        (directory, repository, commit)
+    }
+
+    type Entries = BTreeMap<String, (u8, u32, Vec<u8>)>;
+
+    async fn unpacked(stream: TarStream) -> Entries {
+        let bytes: Vec<u8> = stream.map_ok(|piece| piece.to_vec()).try_concat().await.unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let read = |entry: io::Result<tar::Entry<'_, &[u8]>>| {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            let (kind, mode) = (entry.header().entry_type().as_byte(), entry.header().mode().unwrap());
+            let mut content = entry.link_name_bytes().map(|target| target.to_vec()).unwrap_or_default();
+            io::Read::read_to_end(&mut entry, &mut content).unwrap();
+            (path, (kind, mode, content))
+        };
+        archive.entries().unwrap().map(read).collect()
+    }
+
+    #[tokio::test]
+    async fn the_archive_holds_the_tree_as_it_is() {
+        let long = format!("{}/{}", "d".repeat(120), "f".repeat(200));
+        let big = vec![7; 300 << 10];
+        let (_directory, repository, commit) = committed(&[
+            ("Procfile", "100644", b"web: ./serve\n"),
+            ("bin/serve", "100755", b"#!/bin/sh\n"),
+            ("link", "120000", b"../../etc/passwd"),
+            ("empty", "100644", b""),
+            ("big", "100644", &big),
+            ("d\u{fc}rr/\u{1f600}", "100644", b"odd"),
+            (&long, "100644", b"long"),
+        ]);
+        let entries = unpacked(repository.tar(&commit, "app").unwrap()).await;
+        let is = |path: &str| {
+            entries.get(&format!("app/{path}")).unwrap_or_else(|| panic!("no {path} in {:?}", entries.keys()))
+        };
+        assert_eq!(is("Procfile"), &(b'0', 0o644, b"web: ./serve\n".to_vec()));
+        assert_eq!(is("bin/serve").1, 0o755);
+        assert_eq!(is("link"), &(b'2', 0o777, b"../../etc/passwd".to_vec()), "a symlink stays one");
+        assert_eq!(is("empty").2, b"");
+        assert_eq!(is("big").2, big);
+        assert_eq!(is("d\u{fc}rr/\u{1f600}").2, b"odd");
+        assert_eq!(is(&long).2, b"long");
+        assert!(entries.keys().all(|path| path.starts_with("app")), "{:?}", entries.keys());
+    }
+
+    #[test]
+    fn a_summary_counts_and_stops_when_it_is_too_much() {
+        let (_directory, repository, commit) =
+            committed(&[("a", "100644", b"12345"), ("b/c", "100644", b"123"), ("b/d", "120000", b"a")]);
+        assert_eq!(repository.summary(&commit, Within::EVERYTHING).unwrap(), TreeSummary { files: 3, bytes: 9 });
+        assert!(repository.summary(&commit, Within { files: 1, bytes: 100 }).unwrap().files > 1);
+    }
+
+    #[test]
+    fn a_file_is_read_when_it_is_small_enough() {
+        let (_directory, repository, commit) =
+            committed(&[("Procfile", "100644", b"web: x\n"), ("d/e", "100644", b"")]);
+        assert_eq!(repository.file(&commit, "Procfile", 100).unwrap().as_deref(), Some(&b"web: x\n"[..]));
+        assert_eq!(repository.file(&commit, "d", 100).unwrap(), None);
+        assert_eq!(repository.file(&commit, "none", 100).unwrap(), None);
+        assert!(repository.file(&commit, "Procfile", 3).is_err());
+        assert_eq!(repository.root_names(&commit).unwrap(), [("Procfile".to_owned(), false), ("d".to_owned(), true)]);
+    }
+
+    #[test]
+    fn a_ref_moves_only_from_where_it_was_seen() {
+        let (_directory, repository, commit) = committed(&[("a", "100644", b"1")]);
+        let name = "refs/heads/main";
+        repository.move_reference(name, None, &commit, "first").unwrap();
+        assert_eq!(repository.reference(name).unwrap().as_ref(), Some(&commit));
+        let again = repository.move_reference(name, None, &commit, "as if it were new");
+        assert!(matches!(again, Err(GitError::Moved { .. })), "{again:?}");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_leaves_ends_the_threads_and_git() {
+        let big = vec![1; 4 << 20];
+        let (_directory, repository, commit) = committed(&[("big", "100644", &big)]);
+        let mut stream = repository.tar(&commit, "app").unwrap();
+        stream.try_next().await.unwrap().expect("a first piece");
+        let pieces = stream.pieces.sender_strong_count();
+        drop(stream);
+        assert!(pieces > 0, "the writer was at work");
+    }
+}

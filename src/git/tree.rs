@@ -1,0 +1,126 @@
+//! Walking a tree, without recursion and within bounds.
+
+use std::path::Path;
+
+use git2::{ObjectType, Oid};
+
+use super::GitError;
+use super::contents::Contents;
+use crate::model::CommitId;
+
+/// Longest path taken, in bytes: Linux's own limit.
+pub(super) const MAX_PATH_BYTES: usize = 4096;
+
+/// What a tree holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TreeSummary {
+    pub files: u64,
+    pub bytes: u64,
+}
+
+/// Where counting stops: what is more than either is only known to be more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Within {
+    pub files: u64,
+    pub bytes: u64,
+}
+
+impl Within {
+    pub const EVERYTHING: Self = Self { files: u64::MAX, bytes: u64::MAX };
+
+    fn holds(self, found: TreeSummary) -> bool {
+        found.files <= self.files && found.bytes <= self.bytes
+    }
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    File {
+        executable: bool,
+    },
+    Symlink,
+    Directory,
+    /// A commit of another repository; its content is not here.
+    Submodule,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) path: Vec<u8>,
+    pub(super) kind: Kind,
+    pub(super) id: Oid,
+}
+
+/// Calls `visit` for everything below `root`, a directory before its content, until `visit` says false.
+pub(super) fn walk<E: From<GitError>>(
+    repository: &git2::Repository,
+    root: Oid,
+    unreadable: impl Fn(git2::Error) -> GitError,
+    mut visit: impl FnMut(Entry) -> Result<bool, E>,
+) -> Result<(), E> {
+    let mut pending = vec![(Vec::new(), root)];
+    while let Some((above, id)) = pending.pop() {
+        let tree = repository.find_tree(id).map_err(&unreadable)?;
+        for entry in &tree {
+            let mut path = above.clone();
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(entry.name_bytes());
+            if path.len() > MAX_PATH_BYTES {
+                return Err(GitError::PathTooLong.into());
+            }
+            let kind = match (entry.kind(), entry.filemode()) {
+                (Some(ObjectType::Tree), _) => Kind::Directory,
+                (Some(ObjectType::Commit), _) => Kind::Submodule,
+                (_, 0o120_000) => Kind::Symlink,
+                (_, mode) => Kind::File { executable: mode & 0o111 != 0 },
+            };
+            if kind == Kind::Directory {
+                pending.push((path.clone(), entry.id()));
+            }
+            if !visit(Entry { path, kind, id: entry.id() })? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many ids are asked for before their sizes are read: few enough that neither pipe fills up (64 KiB; an answer
+/// has at most 70 bytes), so that one thread may do both.
+const BATCH: usize = 512;
+
+pub(super) fn summary(
+    repository: &git2::Repository,
+    path: &Path,
+    tree: &git2::Tree<'_>,
+    commit: &CommitId,
+    within: Within,
+) -> Result<TreeSummary, GitError> {
+    let (mut sizes, mut asking) = Contents::sizes(path)?;
+    let mut found = TreeSummary::default();
+    let mut asked = 0;
+    let mut read = |asked: &mut usize, found: &mut TreeSummary| -> Result<(), GitError> {
+        for _ in 0..std::mem::take(asked) {
+            found.bytes = found.bytes.saturating_add(sizes.size().map_err(GitError::Contents)?);
+        }
+        Ok(())
+    };
+    let unreadable = |cause| GitError::Unreadable { commit: commit.clone(), cause };
+    walk(repository, tree.id(), unreadable, |entry| {
+        if !matches!(entry.kind, Kind::File { .. } | Kind::Symlink) {
+            return Ok::<_, GitError>(true);
+        }
+        found.files += 1;
+        asking.ask(entry.id).map_err(GitError::Contents)?;
+        asked += 1;
+        if asked == BATCH {
+            read(&mut asked, &mut found)?;
+        }
+        Ok(within.holds(found))
+    })?;
+    read(&mut asked, &mut found)?;
+    Ok(found)
+}
