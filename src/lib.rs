@@ -10,7 +10,7 @@
 //!          pipeline/   source build publish release deploy      engine/   api, plan, supervisor, health
 //!          accounts/   users keys tenants
 //!               |          |          |         |
-//!          manifest/   docker/   git/   marathon/   store/   sse
+//!          manifest/   docker/   git/   marathon/   mesos/   store/   sse
 //!                                  |
 //!                                model/    names, ids, states; no I/O, no async
 //! ui/, settings/   used by bin, cli and receive alone
@@ -24,7 +24,9 @@ pub mod docker;
 pub mod engine;
 pub mod git;
 pub mod marathon;
+pub mod mesos;
 pub mod model;
+pub mod pipeline;
 pub mod receive;
 pub mod settings;
 pub mod sse;

@@ -161,6 +161,13 @@ impl Client {
         &self.base
     }
 
+    /// The credentials, if `url` is at the same address: for what else is served there, and for nobody else.
+    pub fn credentials_at(&self, url: &str) -> Option<Secret> {
+        let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin());
+        let same = origin(url).is_some_and(|there| origin(&self.base) == Some(there));
+        if same { self.credentials.clone() } else { None }
+    }
+
     /// Whether it answers; through a standby, whether its leader does.
     pub async fn ping(&self) -> Result<(), ClientError> {
         self.ask(Method::GET, "/ping", None).await.map(drop)

@@ -1,0 +1,360 @@
+//! Build: source → slug, in a container of the builder image, by the buildstep contract.
+//!
+//! Source in `/app`, a cache in `/tmp/cache` that stays between builds, settings as files in `/tmp/env`. Afterwards the
+//! container is one layer on the builder's image, and gone: also after an error, a time-out, and when nobody waits for
+//! it any more.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
+
+use super::build_log::{Build, BuildFileError, BuildLog, BuildState, Builds, Loan};
+use super::console::Lines;
+use super::places::Places;
+use super::release::{BuildOf, ReleaseError, json};
+use super::slug::{KnownSlug, KnownSlugs, SlugKey};
+use super::source::Source;
+use super::{Platform, Progress, Push, Say};
+use crate::docker::{BuildContainer, BuildContainerSpec, BuildEnd, BuildOutput, DockerError, Image, labels};
+use crate::model::{ByteSize, ImageId, Period, ProcessType};
+use crate::store::{StoreError, Version};
+
+/// Runs the builder. The certificates' place is exported here and not set on the container, since what is set on a
+/// container gets into the image that is made of it.
+const SCRIPT: &str = "\
+if [ -r /run/paas-ca/bundle.pem ]; then
+  for name in SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE GIT_SSL_CAINFO; do
+    export \"$name=/run/paas-ca/bundle.pem\"
+  done
+fi
+if [ -x /build/builder ]; then exec /build/builder; fi
+exec /build
+";
+const CACHE: &str = "/tmp/cache";
+const SETTINGS: &str = "/tmp/env";
+const CA_BUNDLE: &str = "/run/paas-ca";
+/// Where buildpacks leave the process types that they know.
+const BUILDPACK_RELEASE: &str = "/app/.release";
+/// Far more than the names and commands of process types take.
+const BUILDPACK_RELEASE_BYTES: usize = 64 << 10;
+
+/// A slug in the local Docker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Built {
+    pub image: ImageId,
+    pub slug: SlugKey,
+    pub build: BuildOf,
+    /// What runs when the source does not say it.
+    pub default_processes: BTreeMap<ProcessType, String>,
+}
+
+/// Why there is no slug. Nothing of the build is left but its log.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("Docker has no builder image `{image}`; `paas stack build` makes the default one")]
+    NoBuilder { image: String },
+    #[error("the build exited with status {status}")]
+    StepFailed { status: i64 },
+    #[error("the build needed more than its {limit} of memory and was ended (status {status})")]
+    OutOfMemory { status: i64, limit: ByteSize },
+    #[error("the build was ended because it took longer than {after}")]
+    TimedOut { after: Period },
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    #[error(transparent)]
+    File(#[from] BuildFileError),
+    #[error(transparent)]
+    Record(#[from] ReleaseError),
+}
+
+impl From<StoreError> for BuildError {
+    fn from(error: StoreError) -> Self {
+        Self::Record(error.into())
+    }
+}
+
+/// Makes the slug, or finds that it is there already. The caller holds the app's lease.
+pub(super) async fn build(
+    source: &Source,
+    push: &Push,
+    platform: &Platform,
+    say: Say<'_>,
+) -> Result<Built, BuildError> {
+    let name = &platform.builder.image;
+    let builder = platform.docker.image(name).await?.ok_or_else(|| BuildError::NoBuilder { image: name.clone() })?;
+    let slug = SlugKey::of(&source.tree, &builder.id, &source.build);
+    if !push.options.no_cache
+        && let Some(known) = known_slug(&slug, push, platform).await?
+    {
+        say(Progress::Step(format!(
+            "Slug {} from build {} of {}: same tree again",
+            short(&known.image),
+            known.build,
+            known.app
+        )));
+        return Ok(known.into_built(slug));
+    }
+    build_anew(&builder, slug, source, push, platform, say).await
+}
+
+/// A slug that this tenant built from the same input, if Docker still has it.
+async fn known_slug(slug: &SlugKey, push: &Push, platform: &Platform) -> Result<Option<KnownSlug>, BuildError> {
+    let (known, _) = read_known(slug, platform).await?;
+    let Some(known) = known.of_tenant(&push.tenant) else { return Ok(None) };
+    let image = platform.docker.image(known.image.as_str()).await?;
+    Ok(image.map(|_| known.clone()))
+}
+
+async fn build_anew(
+    builder: &Image,
+    slug: SlugKey,
+    source: &Source,
+    push: &Push,
+    platform: &Platform,
+    say: Say<'_>,
+) -> Result<Built, BuildError> {
+    let builds = Builds { store: &*platform.store, places: Places::of(&push.tenant, &push.app) };
+    let mut build = builds.begin(push, &slug, Timestamp::now()).await?;
+    say(Progress::Step(format!("Building with {}", platform.builder.image)));
+    let site = Site { builder, slug: &slug, source, push, platform, number: build.number };
+    match site.limited(say).await {
+        Ok(made) => {
+            builds.end(&mut build, BuildState::Succeeded { at: Timestamp::now(), image: made.image.clone() }).await?;
+            let known = made.known(&build, push);
+            remember(&slug, known.clone(), platform).await?;
+            Ok(known.into_built(slug))
+        }
+        Err(error) => {
+            builds.end(&mut build, BuildState::Failed { at: Timestamp::now(), reason: error.to_string() }).await?;
+            say(Progress::Detail(format!("the log is kept as build {}", build.number)));
+            Err(error)
+        }
+    }
+}
+
+/// What a build made.
+struct Made {
+    image: ImageId,
+    default_processes: BTreeMap<ProcessType, String>,
+}
+
+impl Made {
+    fn known(self, build: &Build, push: &Push) -> KnownSlug {
+        KnownSlug {
+            tenant: push.tenant.clone(),
+            app: push.app.clone(),
+            build: build.number,
+            image: self.image,
+            default_processes: self.default_processes,
+        }
+    }
+}
+
+impl KnownSlug {
+    fn into_built(self, slug: SlugKey) -> Built {
+        let build = BuildOf { app: self.app, number: self.build };
+        Built { image: self.image, slug, build, default_processes: self.default_processes }
+    }
+}
+
+/// One build and all it works with.
+struct Site<'a> {
+    builder: &'a Image,
+    slug: &'a SlugKey,
+    source: &'a Source,
+    push: &'a Push,
+    platform: &'a Platform,
+    number: u32,
+}
+
+impl Site<'_> {
+    fn limit(&self) -> Duration {
+        let most = self.platform.builder.timeout;
+        self.source.build_timeout.map_or(most, |asked| asked.min(most))
+    }
+
+    /// Builds within the time there is; the container ends with the wait for it.
+    async fn limited(&self, say: Say<'_>) -> Result<Made, BuildError> {
+        let mut log = BuildLog::create(&self.platform.build_logs, self.number)?;
+        let outcome = tokio::time::timeout(self.limit(), self.make(&mut log, say)).await;
+        let outcome = outcome.unwrap_or(Err(BuildError::TimedOut { after: Period::from_secs(self.limit().as_secs()) }));
+        if let Err(error) = &outcome {
+            log.line(&error.to_string())?;
+        }
+        outcome
+    }
+
+    async fn make(&self, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
+        let began = Instant::now();
+        let (logs, rules) = (&self.platform.build_logs, &self.platform.builder);
+        let loan = Loan::make(logs, self.number, &self.source.build.settings(), rules.ca_bundle.as_deref())?;
+        let container = self.platform.docker.create_build(self.container(&loan).await?).await?;
+        let made = self.run(&container, log, say).await;
+        // Removed before anything is told, so that who hears of the failure finds nothing left.
+        container.remove().await?;
+        let made = made?;
+        self.tell(&made.image, began.elapsed(), say).await?;
+        Ok(made)
+    }
+
+    async fn run(&self, container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
+        container.upload("/", self.source.tar("app")).await?;
+        follow(container, log, say).await?;
+        let end = container.ended().await?;
+        self.judge(end)?;
+        let release = container.file(BUILDPACK_RELEASE, BUILDPACK_RELEASE_BYTES).await?;
+        let image = container.commit(self.builder, self.slug_labels()).await?;
+        Ok(Made { image, default_processes: release.map_or_else(BTreeMap::new, |text| default_processes(&text)) })
+    }
+
+    fn judge(&self, end: BuildEnd) -> Result<(), BuildError> {
+        match end {
+            BuildEnd { status: 0, .. } => Ok(()),
+            BuildEnd { status, out_of_memory: true } => {
+                Err(BuildError::OutOfMemory { status, limit: self.platform.builder.memory })
+            }
+            BuildEnd { status, .. } => Err(BuildError::StepFailed { status }),
+        }
+    }
+
+    async fn container(&self, loan: &Loan) -> Result<BuildContainerSpec, BuildError> {
+        let rules = &self.platform.builder;
+        let mut read_only = vec![(loan.env(), SETTINGS)];
+        read_only.extend(loan.ca_bundle().map(|directory| (directory, CA_BUNDLE)));
+        Ok(BuildContainerSpec {
+            image: self.builder.id.clone(),
+            labels: self.container_labels(),
+            script: SCRIPT,
+            cache: (self.cache_volume().await?, CACHE),
+            read_only,
+            memory_bytes: rules.memory.get(),
+            cpus: rules.cpus,
+            processes: rules.processes,
+            patience: self.limit(),
+        })
+    }
+
+    /// The app's own volume, so that no app sees what another one cached. Names of homes may be long, so a part of a
+    /// hash stands for them.
+    async fn cache_volume(&self) -> Result<String, BuildError> {
+        let Push { tenant, app, .. } = self.push;
+        let home = super::slug::hash(&self.platform.home_label);
+        let name = format!("paas-cache-{}-{tenant}-{app}", &home[..8]);
+        if self.push.options.no_cache {
+            self.platform.docker.remove_volume(&name).await?;
+        }
+        self.platform.docker.ensure_volume(&name, self.labels([])).await?;
+        Ok(name)
+    }
+
+    fn labels<const N: usize>(&self, more: [(&str, String); N]) -> HashMap<String, String> {
+        let all = [
+            (labels::HOME, self.platform.home_label.clone()),
+            (labels::TENANT, self.push.tenant.to_string()),
+            (labels::APP, self.push.app.to_string()),
+        ];
+        all.into_iter().chain(more).map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+    fn container_labels(&self) -> HashMap<String, String> {
+        self.labels([(labels::PUSH, self.push.push.to_string())])
+    }
+    fn slug_labels(&self) -> HashMap<String, String> {
+        self.labels([(labels::SLUG, self.slug.to_string())])
+    }
+
+    async fn tell(&self, image: &ImageId, took: Duration, say: Say<'_>) -> Result<(), BuildError> {
+        let all = self.platform.docker.image(image.as_str()).await?.map_or(0, |image| image.bytes);
+        let own = ByteSize::new(all.saturating_sub(self.builder.bytes));
+        say(Progress::Step(format!("Slug {} {own} in {:.1} s", short(image), took.as_secs_f64())));
+        Ok(())
+    }
+}
+
+/// Gives each line that the build writes to `say` and to the log, as it comes.
+async fn follow(container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<(), BuildError> {
+    let mut output = std::pin::pin!(container.start().await?);
+    let (mut out, mut err) = (Lines::default(), Lines::default());
+    let mut fresh = Vec::new();
+    while let Some(piece) = output.try_next().await? {
+        match piece {
+            BuildOutput::Out(bytes) => out.feed(&bytes, |line| fresh.push(line)),
+            BuildOutput::Err(bytes) => err.feed(&bytes, |line| fresh.push(line)),
+        }
+        tell_lines(&mut fresh, log, say)?;
+    }
+    fresh.extend(out.rest());
+    fresh.extend(err.rest());
+    tell_lines(&mut fresh, log, say)
+}
+
+fn tell_lines(lines: &mut Vec<String>, log: &mut BuildLog, say: Say<'_>) -> Result<(), BuildError> {
+    for line in lines.drain(..) {
+        log.line(&line)?;
+        say(Progress::Output(line));
+    }
+    Ok(())
+}
+
+/// The process types of a buildpack's `bin/release`; what is no process type's name is left out.
+fn default_processes(text: &[u8]) -> BTreeMap<ProcessType, String> {
+    #[derive(serde::Deserialize)]
+    struct BuildpackRelease {
+        #[serde(default)]
+        default_process_types: Option<BTreeMap<String, String>>,
+    }
+    let release: Option<BuildpackRelease> = serde_yaml::from_slice(text).ok();
+    let types = release.and_then(|release| release.default_process_types).unwrap_or_default();
+    types.into_iter().filter_map(|(name, command)| Some((name.parse().ok()?, command))).collect()
+}
+
+fn short(image: &ImageId) -> String {
+    format!("sha256:{}…", image.short())
+}
+
+async fn read_known(slug: &SlugKey, platform: &Platform) -> Result<(KnownSlugs, Option<Version>), BuildError> {
+    let path = Places::slug(slug);
+    let Some(record) = platform.store.get(&path).await? else { return Ok((KnownSlugs::default(), None)) };
+    let cause = |cause| ReleaseError::Unreadable { path: path.to_string(), cause };
+    Ok((serde_json::from_slice(&record.value).map_err(cause)?, Some(record.version)))
+}
+
+/// Notes what was built for the key. Another app's push may note the same key at the same time.
+async fn remember(slug: &SlugKey, known: KnownSlug, platform: &Platform) -> Result<(), BuildError> {
+    let path = Places::slug(slug);
+    loop {
+        let (all, version) = read_known(slug, platform).await?;
+        let value = json(&all.with(known.clone()));
+        let written = if version.is_some() {
+            platform.store.put(&path, value, version).await
+        } else {
+            if let Some(above) = path.parent() {
+                platform.store.ensure(&above).await?;
+            }
+            platform.store.create(&path, value).await
+        };
+        match written {
+            Err(StoreError::Exists(_) | StoreError::Changed(_)) => {}
+            done => return done.map_err(BuildError::from),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buildpacks_process_types_are_read() {
+        let text = b"addons: []\ndefault_process_types:\n  web: ./serve --port $PORT\n  BAD NAME: x\n";
+        let types = default_processes(text);
+        assert_eq!(
+            types.into_iter().map(|(name, command)| (name.to_string(), command)).collect::<Vec<_>>(),
+            [("web".to_owned(), "./serve --port $PORT".to_owned())]
+        );
+        for nothing in ["", "default_process_types:\n", "{[", "x"] {
+            assert!(default_processes(nothing.as_bytes()).is_empty(), "{nothing}");
+        }
+    }
+}

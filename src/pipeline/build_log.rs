@@ -1,0 +1,254 @@
+//! A build's number, its record in the store, its log file, and the directory it lends to its container.
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Push;
+use super::app_record::AppRecord;
+use super::places::Places;
+use super::release::{ReleaseError, json};
+use super::slug::SlugKey;
+use crate::model::{CommitId, ImageId, UserName};
+use crate::store::{Change, Store, StoreError};
+
+/// One build, as the store remembers it. Builds are numbered per app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    pub number: u32,
+    pub slug: SlugKey,
+    pub commit: CommitId,
+    pub user: UserName,
+    pub push: String,
+    pub started: Timestamp,
+    pub state: BuildState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "state")]
+pub enum BuildState {
+    Running,
+    Succeeded {
+        at: Timestamp,
+        image: ImageId,
+    },
+    Failed {
+        at: Timestamp,
+        reason: String,
+    },
+    /// Its push was cut off; when the next one came, it was found so.
+    Abandoned,
+}
+
+/// The builds of one app. Whoever writes holds the app's lease.
+#[derive(Debug)]
+pub(super) struct Builds<'a> {
+    pub store: &'a dyn Store,
+    pub places: Places,
+}
+
+impl Builds<'_> {
+    /// Numbers and records a build that begins.
+    pub(super) async fn begin(&self, push: &Push, slug: &SlugKey, now: Timestamp) -> Result<Build, ReleaseError> {
+        self.store.ensure(&self.places.builds()).await?;
+        loop {
+            let record = AppRecord::read(self.store, &self.places).await?;
+            let build = Build {
+                number: record.value.builds + 1,
+                slug: slug.clone(),
+                commit: push.commit.clone(),
+                user: push.user.clone(),
+                push: push.push.to_string(),
+                started: now,
+                state: BuildState::Running,
+            };
+            let counted = AppRecord { builds: build.number, ..record.value.clone() };
+            let path = self.places.build(build.number);
+            let changes = vec![record.put(&self.places, &counted), Change::Create { path, value: json(&build) }];
+            match self.store.commit(changes).await {
+                Ok(()) => return Ok(build),
+                Err(StoreError::Changed(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub(super) async fn end(&self, build: &mut Build, state: BuildState) -> Result<(), ReleaseError> {
+        build.state = state;
+        let path = self.places.build(build.number);
+        self.store.put(&path, json(build), None).await.map_err(ReleaseError::from)
+    }
+
+    /// Marks the newest build as abandoned if it never ended, and gives its push's id.
+    pub(super) async fn abandon_unfinished(&self) -> Result<Option<String>, ReleaseError> {
+        let newest = AppRecord::read(self.store, &self.places).await?.value.builds;
+        let path = self.places.build(newest);
+        let Some(record) = (if newest == 0 { None } else { self.store.get(&path).await? }) else { return Ok(None) };
+        let cause = |cause| ReleaseError::Unreadable { path: path.to_string(), cause };
+        let mut build: Build = serde_json::from_slice(&record.value).map_err(cause)?;
+        if build.state != BuildState::Running {
+            return Ok(None);
+        }
+        self.end(&mut build, BuildState::Abandoned).await?;
+        Ok(Some(build.push))
+    }
+}
+
+/// The file that keeps what a build said.
+#[derive(Debug)]
+pub(super) struct BuildLog {
+    path: PathBuf,
+    file: File,
+}
+
+/// A file of a build could not be made or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {path}", path = .path.display())]
+pub struct BuildFileError {
+    path: PathBuf,
+    #[source]
+    cause: io::Error,
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> BuildFileError {
+    move |cause| BuildFileError { path: path.to_owned(), cause }
+}
+
+impl BuildLog {
+    /// Makes the log of a new build, and the directory of logs with it.
+    pub(super) fn create(logs: &Path, build: u32) -> Result<Self, BuildFileError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(logs).map_err(at(logs))?;
+        let path = logs.join(format!("{build}.log"));
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(at(&path))?;
+        Ok(Self { path, file })
+    }
+
+    pub(super) fn line(&mut self, line: &str) -> Result<(), BuildFileError> {
+        self.file.write_all(format!("{line}\n").as_bytes()).map_err(at(&self.path))
+    }
+}
+
+/// What of the host's file system a build is lent, gone when this is dropped: its settings, one file each, and the
+/// CA bundle. Bind-mounted, so that none of it gets into the image. The directory itself is for its owner alone; what is
+/// in it has to be readable for whatever user the build steps down to.
+#[derive(Debug)]
+pub(super) struct Loan {
+    directory: PathBuf,
+    has_ca_bundle: bool,
+}
+
+impl Loan {
+    pub(super) fn make(
+        logs: &Path,
+        build: u32,
+        env: &BTreeMap<String, String>,
+        ca_bundle: Option<&Path>,
+    ) -> Result<Self, BuildFileError> {
+        let directory = logs.join(format!("{build}.loan"));
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(at(&directory))?;
+        let loan = Self { directory, has_ca_bundle: ca_bundle.is_some() };
+        open_directory(&loan.env())?;
+        for (name, value) in env {
+            // The manifest let no other names in; here it is the last door before a path is made of it.
+            if is_variable(name) {
+                write(&loan.env().join(name), value.as_bytes())?;
+            }
+        }
+        if let Some(bundle) = ca_bundle {
+            open_directory(&loan.ca())?;
+            write(&loan.ca().join("bundle.pem"), &std::fs::read(bundle).map_err(at(bundle))?)?;
+        }
+        Ok(loan)
+    }
+
+    pub(super) fn env(&self) -> PathBuf {
+        self.directory.join("env")
+    }
+    /// The directory with `bundle.pem` in it, when there is one.
+    pub(super) fn ca_bundle(&self) -> Option<PathBuf> {
+        self.has_ca_bundle.then(|| self.ca())
+    }
+    fn ca(&self) -> PathBuf {
+        self.directory.join("ca")
+    }
+
+    /// Removes what builds that were killed left.
+    pub(super) fn sweep(logs: &Path) {
+        let Ok(entries) = std::fs::read_dir(logs) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == "loan") {
+                remove(&path);
+            }
+        }
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        remove(&self.directory);
+    }
+}
+
+fn remove(directory: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(directory) {
+        tracing::warn!(directory = %directory.display(), %error, "a build's directory is left");
+    }
+}
+
+/// Whatever the umask is, others can read it; who may come here is said by the directory above.
+fn open_directory(path: &Path) -> Result<(), BuildFileError> {
+    std::fs::create_dir(path).map_err(at(path))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).map_err(at(path))
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), BuildFileError> {
+    std::fs::write(path, content).map_err(at(path))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).map_err(at(path))
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loan_holds_the_settings_and_is_gone_when_dropped() {
+        let logs = tempfile::tempdir().unwrap();
+        let env = BTreeMap::from([("NODE_ENV".to_owned(), "production".to_owned())]);
+        let loan = Loan::make(logs.path(), 3, &env, None).unwrap();
+        assert_eq!(std::fs::read_to_string(loan.env().join("NODE_ENV")).unwrap(), "production");
+        assert_eq!(std::fs::metadata(logs.path().join("3.loan")).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(loan.ca_bundle(), None);
+        drop(loan);
+        assert!(!logs.path().join("3.loan").exists());
+    }
+
+    #[test]
+    fn no_setting_can_name_a_file_elsewhere() {
+        let logs = tempfile::tempdir().unwrap();
+        let env = BTreeMap::from([("../../escaped".to_owned(), "x".to_owned()), ("A".to_owned(), "1".to_owned())]);
+        let loan = Loan::make(logs.path(), 1, &env, None).unwrap();
+        assert_eq!(std::fs::read_dir(loan.env()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_build_left_is_swept() {
+        let logs = tempfile::tempdir().unwrap();
+        std::mem::forget(Loan::make(logs.path(), 1, &BTreeMap::new(), None).unwrap());
+        BuildLog::create(logs.path(), 1).unwrap().line("kept").unwrap();
+        Loan::sweep(logs.path());
+        assert!(!logs.path().join("1.loan").exists());
+        assert_eq!(std::fs::read_to_string(logs.path().join("1.log")).unwrap(), "kept\n");
+    }
+}

@@ -1,0 +1,401 @@
+//! Deploy: a release's definitions → the tenant's Marathon, followed until they serve or have failed.
+//!
+//! Marathon's deployments never end by themselves when instances keep failing, so the verdict and the deadline are ours
+//! (`verdict`). A release that fails is undone: the previous one is posted again and seen to be serving.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
+
+use super::definition::{app_id, definitions, group_id};
+use super::formation::{Check, WEB};
+use super::release::Release;
+use super::task_logs;
+use super::verdict::{
+    CameUp, Expected, Failure, Heard, Judge, Seen, SeenApp, SeenFailure, SeenTask, TaskPlace, Verdict,
+};
+use super::{Platform, Progress, Say};
+use crate::marathon::{
+    AppInfo, Client, ClientError, DeploymentId, DeploymentResult, Event, EventKind, GroupUpdate, PathId, Task,
+};
+use crate::model::ReleaseNumber;
+
+/// A look at the state is taken after every event that concerns the app; this often without one too, since events can
+/// be lost and their order is not promised.
+const LOOK_ANYWAY: Duration = Duration::from_secs(5);
+/// The same while there is no event stream, and how soon another one is asked for.
+const WITHOUT_EVENTS: Duration = Duration::from_secs(1);
+/// The kinds of event that can change the picture.
+const KINDS: [&str; 6] = [
+    "deployment_failed",
+    "deployment_step_success",
+    "deployment_success",
+    "instance_changed_event",
+    "instance_health_changed_event",
+    "status_update_event",
+];
+
+/// Why a release does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// Marathon did not take it; nothing has changed.
+    #[error("Marathon did not take the release")]
+    NotTaken(#[source] ClientError),
+    /// Somebody else's deployment has the app; nothing has changed.
+    #[error("{} holds the app; wait for it, or push again with `-o force` to take over", holders(.0))]
+    Locked(Vec<DeploymentId>),
+    /// It was tried, and undone.
+    #[error("{reason}; {now}")]
+    Failed { reason: String, now: Aftermath },
+}
+
+fn holders(deployments: &[DeploymentId]) -> String {
+    let ids: Vec<String> = deployments.iter().map(ToString::to_string).collect();
+    let word = if ids.len() == 1 { "Marathon's deployment" } else { "one of Marathon's deployments" };
+    format!("{word} {}", ids.join(", "))
+}
+
+/// What serves after a release failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Aftermath {
+    /// The previous release was seen to be serving.
+    Serving(ReleaseNumber),
+    /// There was none; what had been posted is gone.
+    Nothing,
+    /// Undoing it did not come to an end, or could not be seen to.
+    Unknown { previous: Option<ReleaseNumber>, why: String },
+}
+
+impl std::fmt::Display for Aftermath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Serving(number) => write!(f, "{number} is still serving"),
+            Self::Nothing => f.write_str("nothing serves"),
+            Self::Unknown { previous: Some(number), why } => write!(f, "whether {number} serves is unknown: {why}"),
+            Self::Unknown { previous: None, why } => write!(f, "it could not be taken back: {why}"),
+        }
+    }
+}
+
+/// Why following a deployment ended without success.
+#[derive(Debug)]
+enum Trouble {
+    Verdict(Failure),
+    /// The deadline passed without an answer.
+    Unreachable(ClientError),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Verdict(failure) => failure.fmt(f),
+            Self::Unreachable(error) => error.fmt(f),
+        }
+    }
+}
+
+/// One release on its way to Marathon.
+pub(super) struct Deployment<'a> {
+    platform: &'a Platform,
+    release: &'a Release,
+    events: Events,
+    posted: DeploymentResult,
+    began: Instant,
+}
+
+/// Posts the release. `ours` is a deployment that an earlier push of this app started and was killed over: it may be
+/// taken over without being asked, all others only if `force` was asked for.
+pub(super) async fn post<'a>(
+    release: &'a Release,
+    ours: Option<DeploymentId>,
+    force: bool,
+    platform: &'a Platform,
+) -> Result<Deployment<'a>, DeployError> {
+    let client = &platform.marathon;
+    // Subscribed first, so that nothing that follows from the PUT is missed.
+    let events = Events::of(client).await.map_err(DeployError::NotTaken)?;
+    let began = Instant::now();
+    let posted = match put(client, release, force).await {
+        Err(ClientError::Locked { deployments }) if is_ours(&deployments, ours) => put(client, release, true).await,
+        answer => answer,
+    };
+    match posted {
+        Ok(posted) => Ok(Deployment { platform, release, events, posted, began }),
+        Err(ClientError::Locked { deployments }) => Err(DeployError::Locked(deployments)),
+        Err(error) => Err(DeployError::NotTaken(error)),
+    }
+}
+
+fn is_ours(holding: &[DeploymentId], ours: Option<DeploymentId>) -> bool {
+    !holding.is_empty() && holding.iter().all(|id| Some(*id) == ours)
+}
+
+async fn put(client: &Client, release: &Release, force: bool) -> Result<DeploymentResult, ClientError> {
+    client.put_group(&group_id(&release.app), &GroupUpdate::of_apps(definitions(release)), force).await
+}
+
+impl Deployment<'_> {
+    pub(super) fn id(&self) -> DeploymentId {
+        self.posted.deployment_id
+    }
+
+    /// Waits until the release serves, and gives the address people reach it at. If it fails, it is undone.
+    pub(super) async fn settled(
+        mut self,
+        previous: Option<&Release>,
+        say: Say<'_>,
+    ) -> Result<Option<String>, DeployError> {
+        match self.follow(say).await {
+            Ok(()) => Ok(address(self.release, &self.platform.marathon).await),
+            Err(trouble) => {
+                say(Progress::Warning(trouble.to_string()));
+                self.tell_output(&trouble, say).await;
+                let now = roll_back(self.release, previous, self.platform, say).await;
+                Err(DeployError::Failed { reason: trouble.to_string(), now })
+            }
+        }
+    }
+
+    async fn follow(&mut self, say: Say<'_>) -> Result<(), Trouble> {
+        let expected = expected(self.release);
+        let ids: Vec<PathId> = expected.keys().cloned().collect();
+        let mut judge = Judge::new(self.id(), &self.posted.version, expected, self.platform.deploy);
+        loop {
+            let looked = look(&self.platform.marathon, &ids, self.id()).await;
+            let now = self.began.elapsed();
+            let mut look_again = WITHOUT_EVENTS;
+            match looked {
+                Ok(seen) => {
+                    judge.see(&seen, now).iter().for_each(|up| say(told(up, now)));
+                    match judge.verdict(now) {
+                        Verdict::Serving => return Ok(()),
+                        Verdict::Failed(failure) => return Err(Trouble::Verdict(failure)),
+                        Verdict::Pending { look_again: at } => look_again = at.saturating_sub(now),
+                    }
+                }
+                Err(error) if now >= self.platform.deploy.deadline => return Err(Trouble::Unreachable(error)),
+                Err(_) => {}
+            }
+            self.wait(&mut judge, &ids, look_again).await;
+        }
+    }
+
+    /// Waits until something happened that is worth a look, at most `patience`.
+    async fn wait(&mut self, judge: &mut Judge, ids: &[PathId], patience: Duration) {
+        self.events.renew(&self.platform.marathon).await;
+        let anyway = if self.events.stream.is_some() { LOOK_ANYWAY } else { WITHOUT_EVENTS };
+        let until = tokio::time::Instant::now() + patience.min(anyway);
+        let deployment = self.id();
+        let mut concerned = false;
+        while !concerned {
+            let Ok(Some(event)) = tokio::time::timeout_at(until, self.events.next()).await else { break };
+            concerned |= hear(judge, event, ids, deployment);
+            // What came together is taken together: one look for all of it.
+            while let Some(Some(event)) = self.events.next().now_or_never() {
+                concerned |= hear(judge, event, ids, deployment);
+            }
+        }
+    }
+
+    async fn tell_output(&self, trouble: &Trouble, say: Say<'_>) {
+        let Trouble::Verdict(failure) = trouble else { return };
+        let Some(place) = failure.place() else { return };
+        match task_logs::last_lines(&self.platform.marathon, place).await {
+            Ok(lines) if lines.is_empty() => say(Progress::Detail("the instance wrote nothing".to_owned())),
+            Ok(lines) => {
+                say(Progress::Step(format!("Last lines of {}", place.task)));
+                for line in lines {
+                    say(Progress::Output(line));
+                }
+            }
+            Err(error) => say(Progress::Warning(format!("the output of {} cannot be shown: {error}", place.task))),
+        }
+    }
+}
+
+/// Marathon's event stream, as long as it stands.
+struct Events {
+    stream: Option<BoxStream<'static, Result<Event, ClientError>>>,
+}
+
+impl Events {
+    async fn of(client: &Client) -> Result<Self, ClientError> {
+        Ok(Self { stream: Some(client.events(&KINDS).await?) })
+    }
+
+    /// Asks for a stream again if there is none.
+    async fn renew(&mut self, client: &Client) {
+        if self.stream.is_none() {
+            self.stream = client.events(&KINDS).await.ok();
+        }
+    }
+
+    /// The next event; `None` once, when the stream ended, and never again until it is renewed.
+    async fn next(&mut self) -> Option<Event> {
+        let Some(stream) = &mut self.stream else { return std::future::pending().await };
+        if let Some(Ok(event)) = stream.next().await {
+            return Some(event);
+        }
+        self.stream = None;
+        None
+    }
+}
+
+/// Takes note of an event; true when the picture may be another one now.
+fn hear(judge: &mut Judge, event: Event, ids: &[PathId], ours: DeploymentId) -> bool {
+    let concerned = match &event.kind {
+        EventKind::StatusUpdateEvent { app_id, .. } => ids.contains(app_id),
+        EventKind::InstanceChangedEvent { run_spec_id, .. }
+        | EventKind::InstanceHealthChangedEvent { run_spec_id, .. } => ids.contains(run_spec_id),
+        EventKind::DeploymentSuccess { id, .. } | EventKind::DeploymentFailed { id, .. } => *id == ours,
+        EventKind::DeploymentStepSuccess { plan, .. } => plan.id == ours,
+        _ => false,
+    };
+    if let Some(heard) = heard(event.kind) {
+        judge.hear(heard);
+    }
+    concerned
+}
+
+fn heard(event: EventKind) -> Option<Heard> {
+    match event {
+        EventKind::StatusUpdateEvent { slave_id, task_id, task_status, message, app_id, host, version, .. } => {
+            let at = TaskPlace { task: task_id, host, agent: Some(slave_id) };
+            Some(Heard::Task { app: app_id, version, state: task_status, message, at })
+        }
+        EventKind::InstanceHealthChangedEvent { instance_id, run_spec_id, healthy, run_spec_version } => {
+            let (app, version) = (run_spec_id, run_spec_version);
+            healthy.map(|healthy| Heard::Health { app, version, instance: instance_id, healthy })
+        }
+        EventKind::DeploymentSuccess { id, .. } => Some(Heard::DeploymentSucceeded { id }),
+        EventKind::DeploymentFailed { id, reason, .. } => Some(Heard::DeploymentFailed { id, reason }),
+        _ => None,
+    }
+}
+
+/// What is to come up of a release.
+fn expected(release: &Release) -> BTreeMap<PathId, Expected> {
+    let expected = release.formation.iter().map(|(name, process)| {
+        let checked = process.check != Check::None;
+        (app_id(&release.app, name), Expected { process: name.clone(), instances: process.instances, checked })
+    });
+    expected.collect()
+}
+
+/// One look at everything that the verdict needs.
+async fn look(client: &Client, ids: &[PathId], deployment: DeploymentId) -> Result<Seen, ClientError> {
+    let deploying = client.deployments().await?.iter().any(|running| running.id == deployment);
+    let mut apps = BTreeMap::new();
+    for id in ids {
+        if let Some(app) = client.app(id).await? {
+            apps.insert(id.clone(), seen_app(app));
+        }
+    }
+    Ok(Seen { deploying, apps })
+}
+
+fn seen_app(info: AppInfo) -> SeenApp {
+    let last_failure = info.last_task_failure.map(|failure| SeenFailure {
+        at: TaskPlace { task: failure.task_id, host: failure.host, agent: failure.slave_id },
+        version: failure.version,
+        state: failure.state,
+        message: failure.message,
+    });
+    let tasks = info.tasks.unwrap_or_default().into_iter().map(seen_task).collect();
+    SeenApp { version: info.app.version, tasks, last_failure }
+}
+
+fn seen_task(task: Task) -> SeenTask {
+    let healthy = (!task.health_check_results.is_empty()).then(|| task.is_healthy());
+    let at = TaskPlace { task: task.id, host: task.host, agent: task.slave_id };
+    SeenTask { at, version: task.version, state: task.state, healthy }
+}
+
+fn told(up: &CameUp, now: Duration) -> Progress {
+    let how = if up.checked { "healthy" } else { "up" };
+    Progress::Detail(format!("{}.{} {how} after {:.1} s", up.process, up.number, now.as_secs_f64()))
+}
+
+/// The first domain, else an instance's own address; none if no `web` runs.
+async fn address(release: &Release, client: &Client) -> Option<String> {
+    if let Some(domain) = release.domains.first() {
+        return Some(format!("http://{domain}"));
+    }
+    let (name, _) = release.formation.iter().find(|(name, _)| name.as_str() == WEB)?;
+    let tasks = client.tasks(&app_id(&release.app, name)).await.ok()??;
+    let task = tasks.into_iter().find(|task| !task.state.is_terminal() && !task.ports.is_empty())?;
+    Some(format!("http://{}:{}", task.host, task.ports[0]))
+}
+
+/// Brings back what served before, and looks whether it does; `force`, since it is our own deployment that is ended.
+async fn roll_back(failed: &Release, previous: Option<&Release>, platform: &Platform, say: Say<'_>) -> Aftermath {
+    let Some(previous) = previous else {
+        return match take_back(failed, platform).await {
+            Ok(()) => Aftermath::Nothing,
+            Err(why) => Aftermath::Unknown { previous: None, why },
+        };
+    };
+    say(Progress::Step(format!("Rolling back to {}", previous.number)));
+    let number = Some(previous.number);
+    match post(previous, None, true, platform).await {
+        Err(error) => Aftermath::Unknown { previous: number, why: describe(&error) },
+        Ok(mut deployment) => match deployment.follow(say).await {
+            Ok(()) => Aftermath::Serving(previous.number),
+            Err(trouble) => Aftermath::Unknown { previous: number, why: trouble.to_string() },
+        },
+    }
+}
+
+/// Removes the group of an app that never served, and waits until it is gone.
+async fn take_back(failed: &Release, platform: &Platform) -> Result<(), String> {
+    let (client, group) = (&platform.marathon, group_id(&failed.app));
+    let mut events = Events::of(client).await.map_err(|error| describe(&error))?;
+    let deleted = match client.delete_group(&group, true).await {
+        Ok(deleted) => deleted,
+        Err(ClientError::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(describe(&error)),
+    };
+    let gone = async {
+        loop {
+            let deployments = client.deployments().await;
+            if deployments.is_ok_and(|all| all.iter().all(|running| running.id != deleted.deployment_id)) {
+                return;
+            }
+            events.renew(client).await;
+            // Whatever is heard, or nothing for a while, is a reason to look again.
+            let _ = tokio::time::timeout(WITHOUT_EVENTS, events.next()).await;
+        }
+    };
+    let patience = platform.deploy.deadline;
+    tokio::time::timeout(patience, gone).await.map_err(|_| format!("it was not gone after {} s", patience.as_secs()))
+}
+
+/// An error and its causes in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_is_taken_over_unasked_only_if_it_was_ours() {
+        let (ours, other) = (DeploymentId::random(), DeploymentId::random());
+        assert!(is_ours(&[ours], Some(ours)));
+        assert!(!is_ours(&[ours, other], Some(ours)) && !is_ours(&[other], Some(ours)));
+        assert!(!is_ours(&[other], None) && !is_ours(&[], None) && !is_ours(&[], Some(ours)));
+    }
+
+    #[test]
+    fn the_reason_says_what_still_serves() {
+        let error = DeployError::Failed {
+            reason: "web exited with status 1".to_owned(),
+            now: Aftermath::Serving(ReleaseNumber::new(11)),
+        };
+        assert_eq!(error.to_string(), "web exited with status 1; v11 is still serving");
+    }
+}

@@ -1,0 +1,227 @@
+//! What runs of an app: its process types, each with its command, its number of instances and their size.
+
+use std::collections::BTreeMap;
+
+use crate::model::ProcessType;
+
+/// A process type as a release runs it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Process {
+    pub command: Command,
+    pub instances: u32,
+    /// Shares of a CPU.
+    pub cpus: f64,
+    /// MiB.
+    pub mem: u64,
+    pub check: Check,
+    /// Seconds between SIGTERM and SIGKILL.
+    pub stop_timeout: Option<u64>,
+    #[serde(default)]
+    pub constraints: Vec<Vec<String>>,
+}
+
+/// How the image is told what to run.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// `/start <process type>`: the slug knows the command, from the Procfile or the buildpack.
+    Start,
+    /// The command of `paas.yml`, in the app's environment.
+    Exec(String),
+}
+
+/// How an instance shows that it serves.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// It has no port and is only to stay up.
+    None,
+    Tcp(CheckTimes),
+    Http {
+        path: String,
+        #[serde(flatten)]
+        times: CheckTimes,
+    },
+}
+
+/// All in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CheckTimes {
+    pub interval: u64,
+    pub grace: u64,
+    pub timeout: u64,
+    /// How many in a row end the instance.
+    pub failures: u32,
+}
+
+impl Default for CheckTimes {
+    /// A second is Marathon's shortest interval, and what a person who waits for a push notices.
+    fn default() -> Self {
+        Self { interval: 1, grace: 60, timeout: 5, failures: 3 }
+    }
+}
+
+/// What the source and the operator ask of a process type; everything that is not asked has its default.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Wish {
+    pub command: Option<String>,
+    pub instances: Option<u32>,
+    pub cpus: Option<f64>,
+    pub mem: Option<u64>,
+    pub health: Option<HealthWish>,
+    pub stop_timeout: Option<u64>,
+    pub constraints: Vec<Vec<String>>,
+}
+
+/// The same for its health check.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct HealthWish {
+    pub path: Option<String>,
+    pub interval: Option<u64>,
+    pub grace: Option<u64>,
+    pub failures: Option<u32>,
+}
+
+/// Why no formation comes of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormationError {
+    #[error(
+        "there is nothing to run: no Procfile, no `processes` with commands in paas.yml, and the buildpack names none; \
+         add a Procfile with a line such as `web: ./serve --port $PORT`"
+    )]
+    NothingToRun,
+    #[error("process `{0}` of paas.yml has no command, and the Procfile has no line for it")]
+    NoCommand(ProcessType),
+}
+
+pub type Formation = BTreeMap<ProcessType, Process>;
+
+/// A quarter of a GiB and a tenth of a CPU hold a small web process; `paas.yml` asks for more.
+const DEFAULT_MEM: u64 = 256;
+const DEFAULT_CPUS: f64 = 0.1;
+/// The process type that people reach.
+pub(super) const WEB: &str = "web";
+
+/// Puts together what runs. `known` are the process types whose command the slug knows; `wishes` are those of
+/// `paas.yml`; `before` is what ran last, whose numbers stay where nothing else is said. As with Heroku, one `web`
+/// runs unasked, and nothing else.
+pub(super) fn formation<'a>(
+    known: impl IntoIterator<Item = &'a ProcessType>,
+    wishes: &BTreeMap<ProcessType, Wish>,
+    before: Option<&Formation>,
+) -> Result<Formation, FormationError> {
+    let nothing = Wish::default();
+    let mut formation = Formation::new();
+    for process in known {
+        let wish = wishes.get(process).unwrap_or(&nothing);
+        formation.insert(process.clone(), wish.process(process, before));
+    }
+    for (process, wish) in wishes {
+        if !formation.contains_key(process) {
+            if wish.command.is_none() {
+                return Err(FormationError::NoCommand(process.clone()));
+            }
+            formation.insert(process.clone(), wish.process(process, before));
+        }
+    }
+    if formation.is_empty() { Err(FormationError::NothingToRun) } else { Ok(formation) }
+}
+
+impl Wish {
+    fn process(&self, process: &ProcessType, before: Option<&Formation>) -> Process {
+        let is_web = process.as_str() == WEB;
+        let last = before.and_then(|formation| formation.get(process)).map(|last| last.instances);
+        Process {
+            command: self.command.clone().map_or(Command::Start, Command::Exec),
+            instances: self.instances.or(last).unwrap_or(u32::from(is_web)),
+            cpus: self.cpus.unwrap_or(DEFAULT_CPUS),
+            mem: self.mem.unwrap_or(DEFAULT_MEM),
+            check: self.check(is_web),
+            stop_timeout: self.stop_timeout,
+            constraints: self.constraints.clone(),
+        }
+    }
+
+    fn check(&self, is_web: bool) -> Check {
+        let Some(health) = &self.health else {
+            return if is_web { Check::Tcp(CheckTimes::default()) } else { Check::None };
+        };
+        let default = CheckTimes::default();
+        let interval = health.interval.unwrap_or(default.interval).max(1);
+        let times = CheckTimes {
+            interval,
+            grace: health.grace.unwrap_or(default.grace),
+            timeout: default.timeout,
+            failures: health.failures.unwrap_or(default.failures),
+        };
+        match &health.path {
+            Some(path) => Check::Http { path: path.clone(), times },
+            None => Check::Tcp(times),
+        }
+    }
+}
+
+/// `web=2 worker=1`, as people read it.
+pub(super) fn summary(formation: &Formation) -> String {
+    let parts: Vec<String> = formation.iter().map(|(name, process)| format!("{name}={}", process.instances)).collect();
+    parts.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types(names: &[&str]) -> Vec<ProcessType> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+    fn wishes(of: &[(&str, Wish)]) -> BTreeMap<ProcessType, Wish> {
+        of.iter().map(|(name, wish)| (name.parse().unwrap(), wish.clone())).collect()
+    }
+    fn of<'a>(formation: &'a Formation, name: &str) -> &'a Process {
+        &formation[&name.parse::<ProcessType>().unwrap()]
+    }
+
+    #[test]
+    fn one_web_runs_unasked_and_nothing_else() {
+        let formation = formation(&types(&["web", "worker"]), &BTreeMap::new(), None).unwrap();
+        assert_eq!(summary(&formation), "web=1 worker=0");
+        assert_eq!(of(&formation, "web").check, Check::Tcp(CheckTimes::default()));
+        assert_eq!(of(&formation, "worker").check, Check::None);
+        assert_eq!(of(&formation, "web").command, Command::Start);
+    }
+
+    #[test]
+    fn numbers_stay_where_nothing_else_is_said() {
+        let asked = wishes(&[("web", Wish { instances: Some(3), ..Wish::default() })]);
+        let before = formation(&types(&["web", "worker"]), &asked, None).unwrap();
+        let silent = formation(&types(&["web", "worker"]), &BTreeMap::new(), Some(&before)).unwrap();
+        assert_eq!(summary(&silent), "web=3 worker=0");
+        let said = wishes(&[("web", Wish { instances: Some(0), ..Wish::default() })]);
+        let said = formation(&types(&["web"]), &said, Some(&before)).unwrap();
+        assert_eq!(summary(&said), "web=0");
+    }
+
+    #[test]
+    fn paas_yml_may_give_the_command() {
+        let wish = Wish { command: Some("./serve --port $PORT".to_owned()), ..Wish::default() };
+        let formation = formation(&[], &wishes(&[("web", wish)]), None).unwrap();
+        assert_eq!(of(&formation, "web").command, Command::Exec("./serve --port $PORT".to_owned()));
+    }
+
+    #[test]
+    fn nothing_to_run_is_said() {
+        assert_eq!(formation(&[], &BTreeMap::new(), None), Err(FormationError::NothingToRun));
+        let wish = wishes(&[("worker", Wish::default())]);
+        let missing = Err(FormationError::NoCommand("worker".parse().unwrap()));
+        assert_eq!(formation(&types(&["web"]), &wish, None), missing);
+    }
+
+    #[test]
+    fn a_health_wish_is_filled_up_with_defaults() {
+        let health = HealthWish { path: Some("/healthz".to_owned()), interval: Some(2), ..HealthWish::default() };
+        let wish = wishes(&[("api", Wish { health: Some(health), ..Wish::default() })]);
+        let formation = formation(&types(&["api"]), &wish, None).unwrap();
+        let times = CheckTimes { interval: 2, ..CheckTimes::default() };
+        assert_eq!(of(&formation, "api").check, Check::Http { path: "/healthz".to_owned(), times });
+    }
+}

@@ -1,0 +1,379 @@
+//! The way of a push: source → build → publish → release → deploy.
+//!
+//! Each stage is a file, takes the value that the stage before it made, and makes the next one's. Which shape the
+//! platform has, one machine or a cluster, is nowhere asked: there is a store, a Docker, perhaps a registry, and a
+//! Marathon. Who may push is decided before; the ref is moved by the caller, after `run` says that the release serves.
+
+mod app_record;
+mod build;
+mod build_log;
+mod console;
+mod definition;
+mod deploy;
+mod formation;
+mod places;
+mod progress;
+mod publish;
+mod release;
+mod slug;
+mod source;
+mod task_logs;
+mod verdict;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::docker::{Docker, DockerError, PushImageError, labels};
+use crate::marathon;
+use crate::model::{AppName, ByteSize, CommitId, ImageRef, Period, ReleaseNumber, Secret, TenantName, UserName};
+use crate::store::{Holder, Lease, LeaseAttempt, Store, StoreError};
+use build_log::{Builds, Loan};
+use places::Places;
+use release::{Draft, ReleaseState, Releases};
+
+pub use app_record::AppRecord;
+pub use build::BuildError;
+pub use build_log::{Build, BuildFileError, BuildState};
+pub use deploy::{Aftermath, DeployError};
+pub use formation::{Formation, FormationError};
+pub use progress::{Progress, Say};
+pub use release::{BuildOf, Release, ReleaseError};
+pub use source::SourceError;
+
+/// What a push works with.
+#[derive(Debug, Clone)]
+pub struct Platform {
+    pub store: Arc<dyn Store>,
+    pub docker: Docker,
+    /// The value of the label `paas.home` on everything made in Docker.
+    pub home_label: String,
+    /// Without one, releases run the local image.
+    pub registry: Option<Registry>,
+    /// The tenant's own.
+    pub marathon: marathon::Client,
+    pub builder: Builder,
+    pub deploy: DeployRules,
+    /// How long a push waits for another one of the same app to end.
+    pub patience: Duration,
+    /// The directory of this app's build logs.
+    pub build_logs: PathBuf,
+}
+
+/// Where slugs are published.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// `host[:port]`, as it stands in image names.
+    pub host: String,
+    /// `user:password`.
+    pub credentials: Option<Secret>,
+}
+
+/// The builder image, and what a build may use.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    pub image: String,
+    /// A CA bundle of the host that builds are to trust.
+    pub ca_bundle: Option<PathBuf>,
+    /// For one build; `paas.yml` may ask for less, never for more.
+    pub timeout: Duration,
+    pub memory: ByteSize,
+    pub cpus: Option<f64>,
+    pub processes: u32,
+}
+
+/// When a release counts as serving, and when as failed.
+#[derive(Debug, Clone, Copy)]
+pub struct DeployRules {
+    /// How long a release may take until it serves.
+    pub deadline: Duration,
+    /// How long an instance without a check must stay up to count as serving.
+    pub settle: Duration,
+    /// How often a new instance may end or be found unhealthy before the release has failed.
+    pub retries: u32,
+}
+
+/// One push to one app's deploy branch.
+#[derive(Debug, Clone)]
+pub struct Push {
+    pub tenant: TenantName,
+    pub app: AppName,
+    pub user: UserName,
+    pub push: PushId,
+    pub commit: CommitId,
+    /// What the branch was at before.
+    pub previous: Option<CommitId>,
+    /// The bare repository on this host.
+    pub repository: PathBuf,
+    pub options: PushOptions,
+}
+
+/// Names one push for its whole life; the label `paas.push` on its containers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PushId(uuid::Uuid);
+
+/// The text is no push id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no push id: a UUID is")]
+pub struct InvalidPushId(String);
+
+impl PushId {
+    /// A new one, unlike all others.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4())
+    }
+}
+impl std::str::FromStr for PushId {
+    type Err = InvalidPushId;
+    fn from_str(text: &str) -> Result<Self, InvalidPushId> {
+        text.parse().map(Self).map_err(|_| InvalidPushId(text.chars().take(64).collect()))
+    }
+}
+impl std::fmt::Display for PushId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// What `git push -o …` asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PushOptions {
+    /// Take over from a deployment that holds the app.
+    pub force: bool,
+    /// Refuse instead of waiting for another push.
+    pub no_wait: bool,
+    /// Build anew, with an empty cache.
+    pub no_cache: bool,
+}
+
+/// A release that serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    pub number: ReleaseNumber,
+    pub image: ImageRef,
+    /// Where people reach it, if it has a `web` process that runs.
+    pub address: Option<String>,
+    pub took: Duration,
+}
+
+/// Why a push did not become a release that serves. The ref stays where it was.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    #[error("another push to this app is under way: {}", describe_holder(.holder.as_ref()))]
+    Busy { holder: Option<Holder> },
+    #[error("the source cannot be deployed")]
+    Source(#[from] SourceError),
+    #[error("the build failed")]
+    Build(#[from] BuildError),
+    #[error("there is nothing to run")]
+    Formation(#[from] FormationError),
+    #[error("the slug was not published")]
+    Publish(#[from] PushImageError),
+    #[error("the release was not recorded")]
+    Release(#[from] ReleaseError),
+    #[error("the deploy failed")]
+    Deploy(#[from] DeployError),
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    #[error("Docker failed")]
+    Docker(#[from] DockerError),
+}
+
+impl PushError {
+    /// One short line for git's ref line: what failed, and why.
+    pub fn reason(&self) -> String {
+        use std::error::Error as _;
+        let (what, cause): (_, &dyn std::fmt::Display) = match self {
+            Self::Busy { .. } => return one_line(&self.to_string()),
+            Self::Formation(error) => return one_line(&error.to_string()),
+            Self::Source(error) => ("source refused", error),
+            Self::Build(error) => ("build failed", error),
+            Self::Publish(error) => ("publishing failed", error),
+            Self::Release(error) => ("release failed", error),
+            Self::Deploy(error) => ("deploy failed", error),
+            Self::Store(error) => ("the store failed", error),
+            Self::Docker(error) => ("Docker failed", error),
+        };
+        // The deploy's own cause is Marathon's answer, which is what the person needs.
+        match (self, self.source().and_then(|error| error.source())) {
+            (Self::Deploy(_), Some(why)) => one_line(&format!("{what}: {cause}: {why}")),
+            _ => one_line(&format!("{what}: {cause}")),
+        }
+    }
+}
+
+/// Short enough for git's line, and a single one, whatever the causes hold.
+fn one_line(text: &str) -> String {
+    const LONGEST: usize = 300;
+    console::clean(&text.replace(['\n', '\r'], " ")).chars().take(LONGEST).collect()
+}
+
+fn describe_holder(holder: Option<&Holder>) -> String {
+    match holder {
+        Some(Holder { who, since }) => format!("{who}, since {}", since.strftime("%H:%M:%S UTC")),
+        None => "it has just begun".to_owned(),
+    }
+}
+
+/// Brings a push to a release that serves. What it leaves when it fails, and when it is dropped half-way: the previous
+/// release serving, no container, the build's log; after `Progress::Deploying` it should not be dropped any more, since
+/// what was posted goes on.
+pub async fn run(push: Push, platform: &Platform, say: Say<'_>) -> Result<Released, PushError> {
+    let began = Instant::now();
+    let places = Places::of(&push.tenant, &push.app);
+    let _lease = lease(&push, &places, platform, say).await?;
+    clean_up_after_others(&places, platform).await?;
+    let releases = Releases::of(&*platform.store, places.clone());
+    let previous = releases.serving().await?;
+
+    let source = source::check_out(&push, say).await?;
+    let built = build::build(&source, &push, platform, say).await?;
+    let image = publish::publish(&built, &push, platform, say).await?;
+    let draft = draft(source, built, image, previous.as_ref())?;
+    let release = record(draft, &push, &releases, say).await?;
+    let (release, address) = deploy(release, previous.as_ref(), &push, &releases, platform, say).await?;
+
+    let took = began.elapsed();
+    say(Progress::Milestone(live(&release, address.as_deref(), took)));
+    Ok(Released { number: release.number, image: release.image, address, took })
+}
+
+/// Ends what a cut-off push left running: its containers. What is in the store, the app's next push mends.
+pub async fn abandon(docker: &Docker, push: &PushId) -> Result<(), DockerError> {
+    docker.remove_containers_labelled(labels::PUSH, &push.to_string()).await.map(drop)
+}
+
+/// Takes the app for this push; whoever waits is told for whom.
+async fn lease(push: &Push, places: &Places, platform: &Platform, say: Say<'_>) -> Result<Lease, PushError> {
+    let who = format!("{}'s push of {}", push.user, push.commit.short());
+    let holder = match platform.store.try_lease(places.app(), &who).await? {
+        LeaseAttempt::Held(lease) => return Ok(lease),
+        LeaseAttempt::Busy(holder) if push.options.no_wait => return Err(PushError::Busy { holder }),
+        LeaseAttempt::Busy(holder) => holder,
+    };
+    let patience = Period::from_secs(platform.patience.as_secs());
+    say(Progress::Step(format!("Waiting for {} (at most {patience})", describe_holder(holder.as_ref()))));
+    match platform.store.lease(places.app(), &who, platform.patience).await? {
+        LeaseAttempt::Held(lease) => Ok(lease),
+        LeaseAttempt::Busy(holder) => Err(PushError::Busy { holder }),
+    }
+}
+
+/// Removes what a push of this app left that was killed. It held the lease that we hold now, so it is surely over.
+async fn clean_up_after_others(places: &Places, platform: &Platform) -> Result<(), PushError> {
+    let builds = Builds { store: &*platform.store, places: places.clone() };
+    if let Some(push) = builds.abandon_unfinished().await? {
+        platform.docker.remove_containers_labelled(labels::PUSH, &push).await?;
+    }
+    Loan::sweep(&platform.build_logs);
+    Ok(())
+}
+
+/// What the release will hold: the slug, and the formation that source, buildpack and the release before make together.
+fn draft(
+    source: source::Source,
+    built: build::Built,
+    image: ImageRef,
+    previous: Option<&Release>,
+) -> Result<Draft, FormationError> {
+    let known = source.procfile.iter().chain(built.default_processes.keys());
+    let formation = formation::formation(known, &source.wishes, previous.map(|release| &release.formation))?;
+    let (env, domains) = (source.env, source.domains);
+    Ok(Draft { image, slug: built.slug, build: built.build, formation, env, domains })
+}
+
+async fn record(draft: Draft, push: &Push, releases: &Releases<'_>, say: Say<'_>) -> Result<Numbered, PushError> {
+    // A release whose push was killed over its deployment: that deployment is ours to end.
+    let mut orphan = None;
+    if let Some(mut cut_off) = releases.cut_off().await? {
+        if let ReleaseState::Pending { deployment } = cut_off.state {
+            orphan = deployment;
+        }
+        let reason = "its push ended before it served".to_owned();
+        releases.mark(&mut cut_off, ReleaseState::Failed { at: Timestamp::now(), reason }).await?;
+    }
+    let release = releases.record(draft, push, Timestamp::now()).await?;
+    say(Progress::Step(format!("Release {}: {}", release.number, formation::summary(&release.formation))));
+    Ok(Numbered { release, orphan })
+}
+
+/// A release in the store, and the deployment of an earlier one that may still hold the app.
+struct Numbered {
+    release: Release,
+    orphan: Option<marathon::DeploymentId>,
+}
+
+/// Posts the release, follows it, and keeps in the store what became of it.
+async fn deploy(
+    numbered: Numbered,
+    previous: Option<&Release>,
+    push: &Push,
+    releases: &Releases<'_>,
+    platform: &Platform,
+    say: Say<'_>,
+) -> Result<(Release, Option<String>), PushError> {
+    let Numbered { mut release, orphan } = numbered;
+    say(Progress::Deploying(release.number));
+    let posted = release.clone();
+    let outcome = match deploy::post(&posted, orphan, push.options.force, platform).await {
+        Ok(deployment) => {
+            let state = ReleaseState::Pending { deployment: Some(deployment.id()) };
+            releases.mark(&mut release, state).await?;
+            deployment.settled(previous, say).await
+        }
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(address) => {
+            releases.mark_serving(&mut release, Timestamp::now()).await?;
+            Ok((release, address))
+        }
+        Err(error) => {
+            let state = ReleaseState::Failed { at: Timestamp::now(), reason: error.to_string() };
+            releases.mark(&mut release, state).await?;
+            Err(error.into())
+        }
+    }
+}
+
+fn live(release: &Release, address: Option<&str>, took: Duration) -> String {
+    let (app, number, seconds) = (&release.app, release.number, took.as_secs_f64());
+    match address {
+        Some(address) => format!("{app} {number} is live: {address} ({seconds:.1} s)"),
+        None => format!("{app} {number} is live ({seconds:.1} s)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_one_line_that_says_what_failed() {
+        let failed = PushError::from(BuildError::StepFailed { status: 2 });
+        assert_eq!(failed.reason(), "build failed: the build exited with status 2");
+        let deploy = DeployError::Failed {
+            reason: "web could not run:\n\u{1b}[2Jx".to_owned(),
+            now: Aftermath::Serving(ReleaseNumber::new(11)),
+        };
+        assert_eq!(PushError::from(deploy).reason(), "deploy failed: web could not run: x; v11 is still serving");
+    }
+
+    #[test]
+    fn whoever_waits_is_told_for_whom_and_since_when() {
+        let holder =
+            Holder { who: "alice's push of 3f2c1ab".to_owned(), since: "2026-11-23T12:03:04Z".parse().unwrap() };
+        let busy = PushError::Busy { holder: Some(holder) };
+        assert!(busy.reason().ends_with("alice's push of 3f2c1ab, since 12:03:04 UTC"), "{}", busy.reason());
+    }
+
+    #[test]
+    fn a_push_id_reads_back() {
+        let id = PushId::random();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!("x y".parse::<PushId>().is_err());
+    }
+}

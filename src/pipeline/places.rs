@@ -1,0 +1,59 @@
+//! Where the pipeline's records live in the store.
+
+use std::fmt;
+
+use super::slug::SlugKey;
+use crate::model::{AppName, ReleaseNumber, TenantName};
+use crate::store::StorePath;
+
+/// The paths of one app. The app's own record is also the name of the lease that a push holds.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    app: StorePath,
+}
+
+/// Numbers as ten digits, so that the byte order of names is the order of numbers.
+struct Digits(u32);
+impl fmt::Display for Digits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:010}", self.0)
+    }
+}
+
+impl Places {
+    pub(super) fn of(tenant: &TenantName, app: &AppName) -> Self {
+        Self { app: StorePath::root().join("tenants").join(tenant).join("apps").join(app) }
+    }
+    pub(super) fn app(&self) -> &StorePath {
+        &self.app
+    }
+    pub(super) fn builds(&self) -> StorePath {
+        self.app.join("builds")
+    }
+    pub(super) fn build(&self, number: u32) -> StorePath {
+        self.builds().join(Digits(number))
+    }
+    pub(super) fn releases(&self) -> StorePath {
+        self.app.join("releases")
+    }
+    pub(super) fn release(&self, number: ReleaseNumber) -> StorePath {
+        self.releases().join(Digits(number.get()))
+    }
+    /// What was built for a key, whoever built it.
+    pub(super) fn slug(key: &SlugKey) -> StorePath {
+        StorePath::root().join("slugs").join(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_sort_as_they_count() {
+        let places = Places::of(&"dev".parse().unwrap(), &"shop".parse().unwrap());
+        assert_eq!(places.app().as_str(), "/tenants/dev/apps/shop");
+        assert_eq!(places.build(7).as_str(), "/tenants/dev/apps/shop/builds/0000000007");
+        assert!(places.release(ReleaseNumber::new(9)) < places.release(ReleaseNumber::new(10)));
+    }
+}

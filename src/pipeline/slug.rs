@@ -1,0 +1,168 @@
+//! What a slug is known by: its content key, and the store's memory of what was built for it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::model::{AppName, ImageId, ProcessType, TenantName};
+
+/// The hash of all that decides what a build makes: the tree, the builder, and the build's settings.
+/// Equal keys, equal slugs: the second push of a tree builds nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct SlugKey(String);
+
+/// What of `paas.yml` goes into the build.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BuildInput {
+    pub env: BTreeMap<String, String>,
+    pub buildpacks: Vec<String>,
+}
+
+/// Changes whenever builds come to be made differently, so that no slug of the old way is taken for one of the new.
+const SCHEME: &str = "paas-slug-1";
+
+impl SlugKey {
+    /// Every part goes in with its length before it, so that no two inputs run into the same bytes.
+    pub fn of(tree: &str, builder: &ImageId, input: &BuildInput) -> Self {
+        let mut hash = Sha256::new();
+        let mut part = |text: &str| {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text);
+        };
+        part(SCHEME);
+        part(tree);
+        part(builder.as_str());
+        part(&input.env.len().to_string());
+        for (name, value) in &input.env {
+            part(name);
+            part(value);
+        }
+        for buildpack in &input.buildpacks {
+            part(buildpack);
+        }
+        Self(hex(&hash.finalize()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+    /// Enough of it to tell slugs apart; the tag of a published one.
+    pub fn short(&self) -> &str {
+        &self.0[..16]
+    }
+}
+impl fmt::Display for SlugKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// A text's SHA-256, in hexadecimal digits.
+pub(super) fn hash(text: &str) -> String {
+    hex(&Sha256::digest(text))
+}
+
+impl BuildInput {
+    /// What the builder finds as files: the variables, and the buildpacks as buildstep takes them.
+    pub(super) fn settings(&self) -> BTreeMap<String, String> {
+        let mut settings = self.env.clone();
+        if !self.buildpacks.is_empty() {
+            settings.insert("BUILDPACK_URL".to_owned(), self.buildpacks.join("\n"));
+        }
+        settings
+    }
+}
+
+/// What the store remembers of a key: at most one slug per tenant, since a tenant takes only what it built itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub(super) struct KnownSlugs(Vec<KnownSlug>);
+
+/// One build's outcome.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct KnownSlug {
+    pub tenant: TenantName,
+    /// Whose build it was: people are told where the slug came from.
+    pub app: AppName,
+    pub build: u32,
+    pub image: ImageId,
+    /// Process types that the buildpack gives when the source names none, with their commands.
+    pub default_processes: BTreeMap<ProcessType, String>,
+}
+
+impl KnownSlugs {
+    pub(super) fn of_tenant(&self, tenant: &TenantName) -> Option<&KnownSlug> {
+        self.0.iter().find(|slug| slug.tenant == *tenant)
+    }
+    /// The new one takes the place of the tenant's old one.
+    #[must_use]
+    pub(super) fn with(mut self, slug: KnownSlug) -> Self {
+        self.0.retain(|known| known.tenant != slug.tenant);
+        self.0.push(slug);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder(digit: &str) -> ImageId {
+        format!("sha256:{}", digit.repeat(64)).parse().unwrap()
+    }
+    fn env(pairs: &[(&str, &str)]) -> BuildInput {
+        let env = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        BuildInput { env, buildpacks: Vec::new() }
+    }
+
+    #[test]
+    fn the_same_tree_builder_and_settings_give_the_same_key() {
+        let key = || SlugKey::of("4b825dc", &builder("a"), &env(&[("A", "1"), ("B", "2")]));
+        assert_eq!(key(), key());
+        assert_eq!(key().as_str().len(), 64);
+    }
+
+    #[test]
+    fn whatever_changes_the_build_changes_the_key() {
+        let buildpack = BuildInput { buildpacks: vec!["A1".into()], ..BuildInput::default() };
+        let keys = [
+            SlugKey::of("4b825dc", &builder("a"), &env(&[])),
+            SlugKey::of("4b825dd", &builder("a"), &env(&[])),
+            SlugKey::of("4b825dc", &builder("b"), &env(&[])),
+            SlugKey::of("4b825dc", &builder("a"), &env(&[("A", "1")])),
+            SlugKey::of("4b825dc", &builder("a"), &env(&[("A1", "")])),
+            SlugKey::of("4b825dc", &builder("a"), &env(&[("", "A1")])),
+            SlugKey::of("4b825dc", &builder("a"), &buildpack),
+        ];
+        let distinct: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
+    }
+
+    #[test]
+    fn buildpacks_are_given_to_the_builder_as_a_setting() {
+        let input =
+            BuildInput { buildpacks: vec!["https://a.example/b#v3".into(), "python".into()], ..env(&[("A", "1")]) };
+        assert_eq!(input.settings()["BUILDPACK_URL"], "https://a.example/b#v3\npython");
+        assert_eq!(env(&[("A", "1")]).settings().len(), 1);
+    }
+
+    #[test]
+    fn a_tenant_is_given_its_own_slug_alone() {
+        let slug = |tenant: &str, build| KnownSlug {
+            tenant: tenant.parse().unwrap(),
+            app: "shop".parse().unwrap(),
+            build,
+            image: builder("c"),
+            default_processes: BTreeMap::new(),
+        };
+        let known = KnownSlugs::default().with(slug("dev", 1)).with(slug("prod", 1)).with(slug("dev", 2));
+        assert_eq!(known.of_tenant(&"dev".parse().unwrap()).unwrap().build, 2);
+        assert_eq!(known.of_tenant(&"prod".parse().unwrap()).unwrap().build, 1);
+        assert!(known.of_tenant(&"test".parse().unwrap()).is_none());
+    }
+}
