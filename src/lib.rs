@@ -8,7 +8,7 @@
 //!   cli/        one file per noun, thin             receive/    forced command, access, session, hooks
 //!         \                                           /
 //!          pipeline/   source build publish release deploy      engine/   api, plan, supervisor, health
-//!          accounts/   users keys tenants
+//!          accounts/   users keys tenants                           stack/    the builder image
 //!               |          |          |         |
 //!          manifest/   docker/   git/   marathon/   mesos/   store/   sse
 //!                                  |
@@ -30,5 +30,6 @@ pub mod pipeline;
 pub mod receive;
 pub mod settings;
 pub mod sse;
+pub mod stack;
 pub mod store;
 pub mod ui;

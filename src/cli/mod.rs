@@ -6,6 +6,7 @@
 
 mod failures;
 mod keys;
+mod stack;
 mod status;
 mod store;
 
@@ -58,6 +59,7 @@ struct Global {
 #[derive(Debug, clap::Subcommand)]
 enum Noun {
     Keys(keys::Keys),
+    Stack(stack::Stack),
     Status(status::Status),
 }
 
@@ -68,6 +70,7 @@ impl Noun {
                 let user_home = world.user_home();
                 keys.run(&world.settings()?, user_home.as_deref(), ui).await
             }
+            Self::Stack(stack) => stack.run(&world.settings()?, ui).await,
             Self::Status(status) => status.run(&world.settings()?, ui).await,
         }
     }

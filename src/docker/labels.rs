@@ -12,3 +12,7 @@ pub const TENANT: &str = "paas.tenant";
 pub const APP: &str = "paas.app";
 /// On a slug image: its content key (see `pipeline`).
 pub const SLUG: &str = "paas.slug";
+/// On the builder image that `paas stack build` makes: its recipe. Slugs inherit it.
+pub const STACK: &str = "paas.stack";
+/// On the image below that one: which packages it has. Everything on top inherits it.
+pub const STACK_BASE: &str = "paas.stack.base";

@@ -3,6 +3,7 @@
 mod builds;
 mod containers;
 mod images;
+mod import;
 pub mod labels;
 mod networks;
 mod version;
@@ -16,6 +17,7 @@ pub use containers::{
     SeenContainer,
 };
 pub use images::{Image, PushImageError, Tag};
+pub use import::{Layer, LayerError};
 
 /// Where Docker's API is: a unix socket's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
