@@ -5,17 +5,15 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bollard::container::LogOutput;
 use bollard::models::{ContainerConfig, ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
 use bollard::query_parameters::{
     AttachContainerOptions, CommitContainerOptions, CreateContainerOptions, DownloadFromContainerOptions,
-    ListContainersOptions, RemoveContainerOptions, StartContainerOptions, UploadToContainerOptions,
-    WaitContainerOptions,
+    UploadToContainerOptions, WaitContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 
-use super::{Docker, DockerError, Image, labels};
+use super::{ContainerEnd, ContainerOutput, ContainerState, Docker, DockerError, Image, labels};
 use crate::model::ImageId;
 
 /// What root inside a build needs to install files as other users and to step down to one; all else is dropped.
@@ -39,21 +37,6 @@ pub struct BuildContainerSpec {
     pub patience: Duration,
 }
 
-/// What a build wrote: bytes as they came, of one of its two outputs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BuildOutput {
-    Out(Bytes),
-    Err(Bytes),
-}
-
-/// How a build ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BuildEnd {
-    pub status: i64,
-    /// The kernel ended it for want of memory.
-    pub out_of_memory: bool,
-}
-
 /// A build's container. Dropped without `remove`, it is removed in the background, as far as there still is a runtime;
 /// the label `paas.push` is for what escapes even that.
 #[derive(Debug)]
@@ -75,26 +58,21 @@ impl Docker {
         Ok(BuildContainer { docker, id: created.id, removed: false })
     }
 
-    /// Ends and removes every container with that label and value, running or not; gives how many there were.
-    pub async fn remove_containers_labelled(&self, label: &str, value: &str) -> Result<usize, DockerError> {
-        let filters = HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]);
-        let options = ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
-        let found =
-            self.api.list_containers(Some(options)).await.map_err(|cause| self.failure("list containers", cause))?;
-        let ids: Vec<String> = found.into_iter().filter_map(|container| container.id).collect();
-        for id in &ids {
-            self.remove_build_container(id).await?;
+    /// Ends and removes every container with that label and value, running or not, and waits until they are gone.
+    pub async fn remove_containers_labelled(&self, label: &str, value: &str) -> Result<(), DockerError> {
+        for container in self.containers_labelled(label, value).await? {
+            self.remove_wholly(&container.id).await?;
         }
-        Ok(ids.len())
+        Ok(())
     }
 
-    async fn remove_build_container(&self, id: &str) -> Result<(), DockerError> {
-        let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
-        match self.api.remove_container(id, Some(options)).await {
-            Ok(()) => Ok(()),
-            Err(cause) if super::is_missing(&cause) || super::is_conflict(&cause) => Ok(()),
-            Err(cause) => Err(self.failure(format!("remove the container `{id}`"), cause)),
-        }
+    /// Removes it and waits until it is gone, also when somebody else is at it already.
+    async fn remove_wholly(&self, id: &str) -> Result<(), DockerError> {
+        self.remove_container(id).await?;
+        let options = WaitContainerOptions { condition: "removed".to_owned() };
+        // Its answer is its exit status, or that there is no such container: gone it is.
+        let _ = self.api.wait_container(id, Some(options)).next().await;
+        Ok(())
     }
 }
 
@@ -176,7 +154,7 @@ impl BuildContainer {
     /// Starts it and gives what it writes, from its first byte to its end.
     pub async fn start(
         &self,
-    ) -> Result<impl Stream<Item = Result<BuildOutput, DockerError>> + Send + use<'_>, DockerError> {
+    ) -> Result<impl Stream<Item = Result<ContainerOutput, DockerError>> + Send + use<'_>, DockerError> {
         // Attached before it runs, so that nothing is missed.
         let options =
             AttachContainerOptions { stream: true, stdout: true, stderr: true, ..AttachContainerOptions::default() };
@@ -186,38 +164,25 @@ impl BuildContainer {
             .attach_container(&self.id, Some(options))
             .await
             .map_err(|cause| self.docker.failure("attach to the build container", cause))?;
-        self.docker
-            .api
-            .start_container(&self.id, None::<StartContainerOptions>)
-            .await
-            .map_err(|cause| self.docker.failure("start the build container", cause))?;
-        Ok(attached.output.map(|output| match output {
-            Ok(LogOutput::StdErr { message }) => Ok(BuildOutput::Err(message)),
-            Ok(other) => Ok(BuildOutput::Out(other.into_bytes())),
-            Err(cause) => Err(self.docker.failure("follow the build's output", cause)),
+        self.docker.start_container(&self.id).await?;
+        Ok(attached.output.map(|output| {
+            output.map(ContainerOutput::from).map_err(|cause| self.docker.failure("follow the build's output", cause))
         }))
     }
 
     /// Waits until it has ended.
-    pub async fn ended(&self) -> Result<BuildEnd, DockerError> {
+    pub async fn ended(&self) -> Result<ContainerEnd, DockerError> {
         let options = WaitContainerOptions { condition: "not-running".to_owned() };
-        let mut answer = std::pin::pin!(self.docker.api.wait_container(&self.id, Some(options)));
-        let status = match answer.try_next().await {
-            Ok(Some(end)) => end.status_code,
-            Err(bollard::errors::Error::DockerContainerWaitError { code, .. }) => code,
-            Ok(None) => {
-                return Err(DockerError::NotFound { what: "end of the build container", name: self.id.clone() });
-            }
-            Err(cause) => return Err(self.docker.failure("wait for the build", cause)),
-        };
-        let out_of_memory = status != 0 && self.ran_out_of_memory().await;
-        Ok(BuildEnd { status, out_of_memory })
-    }
-
-    /// Only a hint for people: when Docker cannot say, nobody is told.
-    async fn ran_out_of_memory(&self) -> bool {
-        let found = self.docker.api.inspect_container(&self.id, None).await;
-        found.ok().and_then(|container| container.state).and_then(|state| state.oom_killed).unwrap_or(false)
+        let answer = self.docker.api.wait_container(&self.id, Some(options)).next().await;
+        if let Some(Err(cause)) = answer
+            && !matches!(cause, bollard::errors::Error::DockerContainerWaitError { .. })
+        {
+            return Err(self.docker.failure("wait for the build", cause));
+        }
+        match self.docker.container(&self.id).await?.map(|container| container.state) {
+            Some(ContainerState::Ended(end)) => Ok(end),
+            _ => Err(DockerError::NotFound { what: "end of the build container", name: self.id.clone() }),
+        }
     }
 
     /// A small file of the container; `None` when there is none, or one of more than `limit` bytes.
@@ -271,7 +236,7 @@ impl BuildContainer {
     /// Ends it, if it still runs, and removes it.
     pub async fn remove(mut self) -> Result<(), DockerError> {
         self.removed = true;
-        self.docker.remove_build_container(&self.id).await
+        self.docker.remove_wholly(&self.id).await
     }
 }
 
@@ -283,7 +248,7 @@ impl Drop for BuildContainer {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (docker, id) = (self.docker.clone(), std::mem::take(&mut self.id));
             runtime.spawn(async move {
-                if let Err(error) = docker.remove_build_container(&id).await {
+                if let Err(error) = docker.remove_wholly(&id).await {
                     tracing::warn!(%id, %error, label = labels::PUSH, "a build container is left");
                 }
             });

@@ -11,7 +11,7 @@ mod volumes;
 
 use std::path::PathBuf;
 
-pub use builds::{BuildContainer, BuildContainerSpec, BuildEnd, BuildOutput};
+pub use builds::{BuildContainer, BuildContainerSpec};
 pub use containers::{
     ContainerDied, ContainerEnd, ContainerOutput, ContainerState, InstanceNetwork, InstanceSpec, PublishedPort,
     SeenContainer,

@@ -17,7 +17,8 @@ use super::release::{BuildOf, ReleaseError, json};
 use super::slug::{KnownSlug, KnownSlugs, SlugKey};
 use super::source::Source;
 use super::{Platform, Progress, Push, Say};
-use crate::docker::{BuildContainer, BuildContainerSpec, BuildEnd, BuildOutput, DockerError, Image, labels};
+use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, ContainerOutput, DockerError, Image, labels};
+use crate::git::GitError;
 use crate::model::{ByteSize, ImageId, Period, ProcessType};
 use crate::store::{StoreError, Version};
 
@@ -61,6 +62,8 @@ pub enum BuildError {
     OutOfMemory { status: i64, limit: ByteSize },
     #[error("the build was ended because it took longer than {after}")]
     TimedOut { after: Period },
+    #[error(transparent)]
+    Source(#[from] GitError),
     #[error(transparent)]
     Docker(#[from] DockerError),
     #[error(transparent)]
@@ -178,8 +181,13 @@ impl Site<'_> {
     /// Builds within the time there is; the container ends with the wait for it.
     async fn limited(&self, say: Say<'_>) -> Result<Made, BuildError> {
         let mut log = BuildLog::create(&self.platform.build_logs, self.number)?;
-        let outcome = tokio::time::timeout(self.limit(), self.make(&mut log, say)).await;
-        let outcome = outcome.unwrap_or(Err(BuildError::TimedOut { after: Period::from_secs(self.limit().as_secs()) }));
+        let outcome = if let Ok(outcome) = tokio::time::timeout(self.limit(), self.make(&mut log, say)).await {
+            outcome
+        } else {
+            // Dropping the build began this; here it is waited for.
+            super::abandon(&self.platform.docker, &self.push.push).await?;
+            Err(BuildError::TimedOut { after: Period::from_secs(self.limit().as_secs()) })
+        };
         if let Err(error) = &outcome {
             log.line(&error.to_string())?;
         }
@@ -200,22 +208,19 @@ impl Site<'_> {
     }
 
     async fn run(&self, container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
-        container.upload("/", self.source.tar("app")).await?;
+        container.upload("/", self.source.tar("app")?).await?;
         follow(container, log, say).await?;
-        let end = container.ended().await?;
-        self.judge(end)?;
+        self.judge(&container.ended().await?)?;
         let release = container.file(BUILDPACK_RELEASE, BUILDPACK_RELEASE_BYTES).await?;
         let image = container.commit(self.builder, self.slug_labels()).await?;
         Ok(Made { image, default_processes: release.map_or_else(BTreeMap::new, |text| default_processes(&text)) })
     }
 
-    fn judge(&self, end: BuildEnd) -> Result<(), BuildError> {
-        match end {
-            BuildEnd { status: 0, .. } => Ok(()),
-            BuildEnd { status, out_of_memory: true } => {
-                Err(BuildError::OutOfMemory { status, limit: self.platform.builder.memory })
-            }
-            BuildEnd { status, .. } => Err(BuildError::StepFailed { status }),
+    fn judge(&self, end: &ContainerEnd) -> Result<(), BuildError> {
+        match end.status {
+            0 => Ok(()),
+            status if end.out_of_memory => Err(BuildError::OutOfMemory { status, limit: self.platform.builder.memory }),
+            status => Err(BuildError::StepFailed { status }),
         }
     }
 
@@ -279,8 +284,8 @@ async fn follow(container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) ->
     let mut fresh = Vec::new();
     while let Some(piece) = output.try_next().await? {
         match piece {
-            BuildOutput::Out(bytes) => out.feed(&bytes, |line| fresh.push(line)),
-            BuildOutput::Err(bytes) => err.feed(&bytes, |line| fresh.push(line)),
+            ContainerOutput::Out(bytes) => out.feed(&bytes, |line| fresh.push(line)),
+            ContainerOutput::Err(bytes) => err.feed(&bytes, |line| fresh.push(line)),
         }
         tell_lines(&mut fresh, log, say)?;
     }
