@@ -19,6 +19,9 @@ _paas() {
             paas,keys)
                 cmd="paas__subcmd__keys"
                 ;;
+            paas,stack)
+                cmd="paas__subcmd__stack"
+                ;;
             paas,status)
                 cmd="paas__subcmd__status"
                 ;;
@@ -31,6 +34,9 @@ _paas() {
             paas__subcmd__keys,remove)
                 cmd="paas__subcmd__keys__subcmd__remove"
                 ;;
+            paas__subcmd__stack,build)
+                cmd="paas__subcmd__stack__subcmd__build"
+                ;;
             *)
                 ;;
         esac
@@ -38,7 +44,7 @@ _paas() {
 
     case "${cmd}" in
         paas)
-            opts="-q -h -V --home --json --quiet --no-color --help --version keys status"
+            opts="-q -h -V --home --json --quiet --no-color --help --version keys stack status"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -120,6 +126,62 @@ _paas() {
                 return 0
             fi
             case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        paas__subcmd__stack)
+            opts="-q -h -V --home --json --quiet --no-color --help --version build"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        paas__subcmd__stack__subcmd__build)
+            opts="-v -q -h -V --from --tag --suite --mirror --force --fresh --cache --verbose --home --json --quiet --no-color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tag)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --suite)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mirror)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --home)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -31,6 +31,7 @@ complete -c paas -n "__fish_paas_needs_command" -l no-color -d 'Use no colours; 
 complete -c paas -n "__fish_paas_needs_command" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_needs_command" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_needs_command" -f -a "keys" -d 'Register, list and remove the SSH keys that may push'
+complete -c paas -n "__fish_paas_needs_command" -f -a "stack" -d 'Make the default builder image'
 complete -c paas -n "__fish_paas_needs_command" -f -a "status" -d 'Show what runs: Docker, the root engine, sshd'
 complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
 complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -l json -d 'Answer with one JSON document'
@@ -60,6 +61,27 @@ complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcomma
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -f -a "build" -d 'Make the builder image, with debootstrap or on top of another image'
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l from -d 'Put the stack on this image of the Debian family, rather than on a new Debian' -r
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l tag -d 'Name of the image [default: paas/stack:12, with the suite\'s number]' -r
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l suite -d 'Release of Debian' -r
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l mirror -d 'Debian\'s mirror [default: the one of this host\'s apt]' -r
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l cache -d 'Where root file systems are made and kept' -r -F
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l force -d 'Make the image again, though one of the same recipe is there'
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l fresh -d 'Use nothing that was kept: a new Debian, with the newest packages'
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -s v -l verbose -d 'Show what debootstrap and apt say'
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand status" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
 complete -c paas -n "__fish_paas_using_subcommand status" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand status" -s q -l quiet -d 'Say nothing but answers, warnings and failures'

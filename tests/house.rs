@@ -24,7 +24,7 @@ fn may_name(room: &str) -> Option<Vec<&'static str>> {
         "platform" => row_and(&["accounts", "settings"]),
         "receive" => row_and(&["accounts", "pipeline", "settings", "ui"]),
         "cli" => row_and(&["accounts", "engine", "pipeline", "platform", "settings", "stack", "ui"]),
-        "bin" => vec!["cli", "receive"],
+        "bin" => vec!["cli", "receive", "settings", "ui"],
         _ => return None,
     })
 }
