@@ -1,7 +1,36 @@
 //! Reads what clients send to an engine, exactly as a real Marathon does: defaults, old spellings, refusals.
 //!
-//! Pure: bytes and the present state in, canonical values or a [`Refusal`] out. No clock, no store, no HTTP.
+//! Pure: bytes and the present state in, canonical values or a [`Refusal`] (status and body, word for word) out. No
+//! clock, no store, no HTTP. What is read has no new version and no service ports yet; the way of a change is
+//!
+//! 1. `read_app`, `read_app_change`, `read_app_patch`, `read_app_changes` or `read_group` (bodies), `read_id` (URLs);
+//! 2. the new tree: `Group::put_app`, or `apply_group`; a roll back takes the definition or group from the past;
+//! 3. `settle(old, new)`: service ports and the rules of the whole tree;
+//! 4. `engine::group::settle_versions`.
 
+mod app;
+mod draft;
+mod group;
+mod normal;
+mod parts;
 mod refusal;
+mod rules;
+mod service_ports;
+mod shape;
+#[cfg(test)]
+mod tests;
 
+pub use app::{AppRequest, read_app, read_app_change, read_app_changes, read_app_patch, read_task_ids};
+pub use group::{Contents, GroupChange, GroupRequest, apply_group, read_group};
 pub use refusal::{Asked, LOCKED, Refusal};
+pub use rules::{Rules, read_id};
+pub use service_ports::{SERVICE_PORTS, assign_service_ports};
+
+use super::group::Group;
+
+/// Makes `new` a tree that may be asked for: every service port assigned, no id of both an app and a group, no cycle of
+/// dependencies.
+pub fn settle(old: &Group, new: &mut Group) -> Result<(), Refusal> {
+    new.check()?;
+    assign_service_ports(old, new, SERVICE_PORTS)
+}

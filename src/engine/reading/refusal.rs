@@ -1,7 +1,13 @@
 //! Marathon's error answers, word for word.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
 use serde_json::{Value, json};
 
+use super::shape::Details;
+use crate::engine::Moment;
+use crate::engine::group::InvalidTree;
 use crate::marathon::{DeploymentId, PathId};
 
 /// An answer that is no success: a status and Marathon's JSON body for it.
@@ -35,20 +41,21 @@ impl Refusal {
             Asked::ByLooking => Self { status: 404, body: json!({ "message": message, "details": [] }) },
         }
     }
-    pub fn unknown_app(id: &PathId, asked: Asked) -> Self {
+    /// Of a text that is no id too: there is no such app.
+    pub fn unknown_app(id: &impl Display, asked: Asked) -> Self {
         Self::not_found(format!("App '{id}' does not exist"), asked)
     }
-    pub fn unknown_app_version(id: &PathId, version: &str) -> Self {
+    pub fn unknown_app_version(id: &PathId, version: Moment) -> Self {
         Self::not_found(format!("App '{id}' does not exist in version {version}"), Asked::ByLooking)
     }
-    pub fn unknown_group(id: &PathId, asked: Asked) -> Self {
+    pub fn unknown_group(id: &impl Display, asked: Asked) -> Self {
         Self::not_found(format!("Group '{id}' does not exist"), asked)
     }
-    pub fn unknown_group_version(id: &PathId, version: &str) -> Self {
+    pub fn unknown_group_version(id: &PathId, version: Moment) -> Self {
         Self::not_found(format!("Group '{id}' does not exist in version {version}"), Asked::ByLooking)
     }
     /// A PUT of `{"version": …}` to a group that never was in that version.
-    pub fn group_version_unavailable(id: &PathId, version: &str) -> Self {
+    pub fn group_version_unavailable(id: &PathId, version: Moment) -> Self {
         Self::unprocessable(format!("Group {id} not available in version {version}"))
     }
     pub fn unknown_path(id: &PathId, asked: Asked) -> Self {
@@ -97,9 +104,40 @@ impl Refusal {
     pub fn bad_timestamp(text: &str) -> Self {
         Self::unprocessable(format!("Invalid timestamp provided '{text}'. Expecting ISO-8601 datetime string."))
     }
+    pub fn bad_task_id(text: &str) -> Self {
+        let message =
+            format!("Invalid task id '{text}'. [taskId {text} no valid identifier (of class java.lang.String)]");
+        Self::message(400, message)
+    }
+    pub fn scale_and_wipe() -> Self {
+        Self::message(400, "You cannot use scale and wipe at the same time.")
+    }
+    pub(super) fn service_ports_exhausted(range: &RangeInclusive<u16>) -> Self {
+        let message = format!(
+            "All ports in the range [{}-{}] are already in use. Please either increase the port range or free ports",
+            range.start(),
+            range.end()
+        );
+        Self::message(500, message)
+    }
+    /// The same refusal of an object that stood at `path` in what was sent.
+    #[must_use]
+    pub(super) fn below(mut self, path: &str) -> Self {
+        for detail in self.body["details"].as_array_mut().into_iter().flatten() {
+            let place = detail["path"].as_str().unwrap_or_default();
+            detail["path"] = if place == "/" { path.into() } else { format!("{path}{place}").into() };
+        }
+        self
+    }
     /// The message of the body, for logs and for events such as `group_change_failed`.
     pub fn text(&self) -> &str {
         self.body["message"].as_str().unwrap_or_default()
+    }
+}
+
+impl From<InvalidTree> for Refusal {
+    fn from(broken: InvalidTree) -> Self {
+        Details::rule("/", &broken.to_string())
     }
 }
 
