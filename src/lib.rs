@@ -23,6 +23,7 @@ pub mod cli;
 pub mod docker;
 pub mod engine;
 pub mod git;
+pub mod manifest;
 pub mod marathon;
 pub mod mesos;
 pub mod model;
