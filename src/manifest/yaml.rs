@@ -39,9 +39,23 @@ pub(super) fn read<S: Section>(text: &str) -> Result<S, ManifestError> {
     if says_nothing(text) {
         return Ok(S::default());
     }
+    if let Some(reason) = takes_long(text) {
+        return Err(ManifestError::Wrong { place: None, reason: reason.to_owned() });
+    }
     Weight::check(text).map_err(|error| wrong(&error))?;
     let read: Option<Read<S>> = serde_yaml::from_str(text).map_err(|error| wrong(&error))?;
     Ok(read.map_or_else(S::default, |read| read.0))
+}
+
+/// What the YAML scanner would be busy with for minutes: it looks at every open `[` and `{` again for each word that
+/// follows, and at every `%TAG` for each other one. Brackets are no matter in texts of up to 16 KiB.
+fn takes_long(text: &str) -> Option<&'static str> {
+    let open = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    if open.saturating_mul(text.len()) > 1 << 28 {
+        return Some("there are too many `[` and `{` for a text so long");
+    }
+    let tags = text.lines().filter(|line| line.starts_with("%TAG")).count();
+    (tags > 100).then_some("there are too many `%TAG` lines")
 }
 
 fn says_nothing(text: &str) -> bool {
