@@ -7,4 +7,5 @@
 mod house;
 mod keys;
 mod shell;
+mod stack;
 mod support;

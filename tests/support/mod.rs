@@ -3,3 +3,4 @@
 pub mod http;
 pub mod project;
 pub mod registry;
+pub mod stack;
