@@ -250,8 +250,25 @@ mod tests {
     fn a_summary_counts_and_stops_when_it_is_too_much() {
         let (_directory, repository, commit) =
             committed(&[("a", "100644", b"12345"), ("b/c", "100644", b"123"), ("b/d", "120000", b"a")]);
-        assert_eq!(repository.summary(&commit, Within::EVERYTHING).unwrap(), TreeSummary { files: 3, bytes: 9 });
+        assert_eq!(repository.summary(&commit, Within::EVERYTHING).unwrap(), TreeSummary { files: 3, directories: 1, bytes: 9 });
         assert!(repository.summary(&commit, Within { files: 1, bytes: 100 }).unwrap().files > 1);
+    }
+
+    #[test]
+    fn directories_that_name_each_other_into_billions_are_not_walked_to_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let repository = git2::Repository::init_bare(directory.path()).unwrap();
+        let mut id = repository.treebuilder(None).unwrap().write().unwrap();
+        for _level in 0..12 {
+            let mut builder = repository.treebuilder(None).unwrap();
+            (0..10).for_each(|n| drop(builder.insert(format!("d{n}"), id, 0o040_000).unwrap()));
+            id = builder.write().unwrap();
+        }
+        let (tree, who) = (repository.find_tree(id).unwrap(), git2::Signature::now("A", "a@b").unwrap());
+        let commit = repository.commit(None, &who, &who, "bomb", &tree, &[]).unwrap().to_string().parse().unwrap();
+        let within = Within { files: 1000, bytes: 1 << 20 };
+        let found = Repository::open(directory.path()).unwrap().summary(&commit, within).unwrap();
+        assert!(!within.holds(found) && found.files == 0, "{found:?}");
     }
 
     #[test]

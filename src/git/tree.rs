@@ -15,12 +15,15 @@ pub(super) const MAX_PATH_BYTES: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TreeSummary {
     pub files: u64,
+    /// Counted by path, like the files: a few small objects can name each other into billions of directories.
+    pub directories: u64,
     pub bytes: u64,
 }
 
 /// Where counting stops: what is more than either is only known to be more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Within {
+    /// Bounds the directories as well.
     pub files: u64,
     pub bytes: u64,
 }
@@ -28,8 +31,8 @@ pub struct Within {
 impl Within {
     pub const EVERYTHING: Self = Self { files: u64::MAX, bytes: u64::MAX };
 
-    fn holds(self, found: TreeSummary) -> bool {
-        found.files <= self.files && found.bytes <= self.bytes
+    pub fn holds(self, found: TreeSummary) -> bool {
+        found.files <= self.files && found.directories <= self.files && found.bytes <= self.bytes
     }
 }
 
@@ -111,7 +114,8 @@ pub(super) fn summary(
     let unreadable = |cause| GitError::Unreadable { commit: commit.clone(), cause };
     walk(repository, tree.id(), unreadable, |entry| {
         if !matches!(entry.kind, Kind::File { .. } | Kind::Symlink) {
-            return Ok::<_, GitError>(true);
+            found.directories += 1;
+            return Ok::<_, GitError>(within.holds(found));
         }
         found.files += 1;
         asking.ask(entry.id).map_err(GitError::Contents)?;
