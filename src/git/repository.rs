@@ -122,6 +122,16 @@ impl Repository {
         }
     }
 
+    /// Lets a clone check out `name`, unless `HEAD` points at a branch that is there.
+    pub fn point_head_at(&self, name: &str) -> Result<(), GitError> {
+        match self.inner.head() {
+            Err(error) if error.code() == ErrorCode::UnbornBranch => {
+                self.inner.set_head(name).map_err(|cause| failed("change", &self.path, cause))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The id of the commit's tree, 40 hexadecimal digits: equal for equal content.
     pub fn tree_id(&self, commit: &CommitId) -> Result<String, GitError> {
         Ok(self.tree(commit)?.id().to_string())
@@ -141,11 +151,12 @@ impl Repository {
         Ok(tree.iter().filter_map(named).collect())
     }
 
-    /// The content of a file of at most `limit` bytes; none when there is no such file.
+    /// The content of a file of at most `limit` bytes; none when there is no such file. A symlink is none: its content
+    /// would be its target's path.
     pub fn file(&self, commit: &CommitId, path: &str, limit: u64) -> Result<Option<Vec<u8>>, GitError> {
         let unreadable = |cause| GitError::Unreadable { commit: commit.clone(), cause };
         let entry = match self.tree(commit)?.get_path(Path::new(path)) {
-            Ok(entry) if entry.kind() == Some(ObjectType::Blob) => entry,
+            Ok(entry) if entry.kind() == Some(ObjectType::Blob) && entry.filemode() != tree::SYMLINK => entry,
             Ok(_) => return Ok(None),
             Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
             Err(cause) => return Err(unreadable(cause)),

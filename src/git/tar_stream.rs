@@ -250,7 +250,10 @@ mod tests {
     fn a_summary_counts_and_stops_when_it_is_too_much() {
         let (_directory, repository, commit) =
             committed(&[("a", "100644", b"12345"), ("b/c", "100644", b"123"), ("b/d", "120000", b"a")]);
-        assert_eq!(repository.summary(&commit, Within::EVERYTHING).unwrap(), TreeSummary { files: 3, directories: 1, bytes: 9 });
+        assert_eq!(
+            repository.summary(&commit, Within::EVERYTHING).unwrap(),
+            TreeSummary { files: 3, directories: 1, bytes: 9 }
+        );
         assert!(repository.summary(&commit, Within { files: 1, bytes: 100 }).unwrap().files > 1);
     }
 

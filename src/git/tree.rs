@@ -11,6 +11,9 @@ use crate::model::CommitId;
 /// Longest path taken, in bytes: Linux's own limit.
 pub(super) const MAX_PATH_BYTES: usize = 4096;
 
+/// git's mode of a symlink.
+pub(super) const SYMLINK: i32 = 0o120_000;
+
 /// What a tree holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TreeSummary {
@@ -77,7 +80,7 @@ pub(super) fn walk<E: From<GitError>>(
             let kind = match (entry.kind(), entry.filemode()) {
                 (Some(ObjectType::Tree), _) => Kind::Directory,
                 (Some(ObjectType::Commit), _) => Kind::Submodule,
-                (_, 0o120_000) => Kind::Symlink,
+                (_, SYMLINK) => Kind::Symlink,
                 (_, mode) => Kind::File { executable: mode & 0o111 != 0 },
             };
             if kind == Kind::Directory {
