@@ -13,6 +13,8 @@ mod draft;
 mod group;
 mod normal;
 mod parts;
+#[cfg(test)]
+mod recorded;
 mod refusal;
 mod rules;
 mod service_ports;
