@@ -28,6 +28,7 @@ pub mod marathon;
 pub mod mesos;
 pub mod model;
 pub mod pipeline;
+pub mod platform;
 pub mod receive;
 pub mod settings;
 pub mod sse;

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod keys;
 mod public_key;
+pub mod tenants;
 pub mod users;
 
 use crate::model::{Fingerprint, UserName};

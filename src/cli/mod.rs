@@ -4,11 +4,14 @@
 //! `pub(super) async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()>` (without `settings` where
 //! the command needs none), a variant of [`Noun`], and a line in [`Noun::run`].
 
+mod down;
 mod failures;
 mod keys;
 mod stack;
 mod status;
 mod store;
+mod tenant;
+mod up;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -58,20 +61,26 @@ struct Global {
 
 #[derive(Debug, clap::Subcommand)]
 enum Noun {
+    Down(down::Down),
     Keys(keys::Keys),
     Stack(stack::Stack),
     Status(status::Status),
+    Tenant(tenant::Tenants),
+    Up(up::Up),
 }
 
 impl Noun {
     async fn run(self, world: World, ui: &mut Ui) -> anyhow::Result<()> {
         match self {
+            Self::Down(down) => down.run(&world.settings()?, ui).await,
             Self::Keys(keys) => {
                 let user_home = world.user_home();
                 keys.run(&world.settings()?, user_home.as_deref(), ui).await
             }
             Self::Stack(stack) => stack.run(&world.settings()?, ui).await,
             Self::Status(status) => status.run(&world.settings()?, ui).await,
+            Self::Tenant(tenant) => tenant.run(&world.settings()?, ui).await,
+            Self::Up(up) => up.run(world.home, world.vars, ui).await,
         }
     }
 }

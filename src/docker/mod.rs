@@ -4,6 +4,7 @@ mod builds;
 mod containers;
 mod images;
 mod import;
+mod labelled;
 pub mod labels;
 mod networks;
 mod version;
@@ -18,6 +19,7 @@ pub use containers::{
 };
 pub use images::{Image, PushImageError, Tag};
 pub use import::{Layer, LayerError};
+pub use labelled::{Labels, Removed};
 
 /// Where Docker's API is: a unix socket's path.
 #[derive(Debug, Clone, PartialEq, Eq)]

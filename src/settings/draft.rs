@@ -119,7 +119,7 @@ macro_rules! draft {
 }
 
 draft! {
-    singles { user: Account, registry: Registry, registry_credentials: Secret }
+    singles { user: AccountName, registry: Registry, registry_credentials: Secret }
     sections { docker: Docker, ssh: Ssh, engine: Engine, marathon: Marathon, build: Build, limits: Limits, deploy: Deploy }
 }
 
@@ -167,9 +167,15 @@ impl Place {
 /// A name of a Unix account, as `useradd` takes it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
-pub(super) struct Account(pub(super) String);
+pub struct AccountName(pub(super) String);
 
-impl FromStr for Account {
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for AccountName {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let first = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');

@@ -36,15 +36,23 @@ impl Home {
     }
     /// Build logs, one file per build, in a directory per app.
     pub fn build_logs(&self, tenant: &TenantName, app: &AppName) -> PathBuf {
-        self.0.join("logs").join(tenant.as_str()).join(app.as_str())
+        self.logs().join(tenant.as_str()).join(app.as_str())
+    }
+    /// All build logs.
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
     }
     /// State of the root engine.
     pub fn root_engine(&self) -> PathBuf {
         self.0.join("engines").join("root")
     }
+    /// State of all tenants' engines.
+    pub fn tenant_engines(&self) -> PathBuf {
+        self.0.join("engines").join("tenants")
+    }
     /// State of a tenant's engine.
     pub fn tenant_engine(&self, tenant: &TenantName) -> PathBuf {
-        self.0.join("engines").join("tenants").join(tenant.as_str())
+        self.tenant_engines().join(tenant.as_str())
     }
     /// `user:password` of the root engine; mode 0600.
     pub fn root_credentials(&self) -> PathBuf {
@@ -61,5 +69,9 @@ impl Home {
     /// Locks and process ids of the running platform.
     pub fn run(&self) -> PathBuf {
         self.0.join("run")
+    }
+    /// What a platform in the background tells.
+    pub fn log(&self) -> PathBuf {
+        self.run().join("up.log")
     }
 }

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use super::draft::{Account, Draft, Host, PortRange, Registry, Scalar, Shares};
+use super::draft::{AccountName, Draft, Host, PortRange, Registry, Scalar, Shares};
 use super::{
     BuildSettings, DeploySettings, DockerSettings, EngineSettings, Home, Limits, MarathonSettings, RegistrySettings,
     Settings, SshSettings,
 };
-use crate::model::{ByteSize, Period};
+use crate::model::{ByteSize, Period, Secret};
 
 /// The commented example, whose every line shows a default; `paas up` writes it where there is no configuration yet.
 pub const EXAMPLE: &str = include_str!("../../config.example.yml");
@@ -35,6 +35,12 @@ pub enum SettingsError {
     BadVariable { name: String, reason: String },
     #[error("{0:?} cannot be the platform's home: it must be an absolute path of letters, digits and any of `/._+@-`")]
     BadHome(PathBuf),
+    #[error("the root Marathon's credentials cannot be read from {path}", path = .path.display())]
+    NoRootCredentials {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
     #[error("no place for the platform's home is known, as HOME is not set; give `--home DIR` or set PAAS_HOME")]
     NoHome,
 }
@@ -69,8 +75,8 @@ impl Overrides {
     }
 
     #[must_use]
-    pub fn user(mut self, user: Option<String>) -> Self {
-        self.0.user = user.map(|name| Scalar(Account(name))).or(self.0.user);
+    pub fn user(mut self, user: Option<AccountName>) -> Self {
+        self.0.user = user.map(Scalar).or(self.0.user);
         self
     }
     #[must_use]
@@ -81,11 +87,6 @@ impl Overrides {
     #[must_use]
     pub fn engine_port(mut self, port: Option<u16>) -> Self {
         self.0.engine.port = port.map(Scalar).or(self.0.engine.port);
-        self
-    }
-    #[must_use]
-    pub fn engine_ports(mut self, ports: Option<std::ops::RangeInclusive<u16>>) -> Self {
-        self.0.engine.ports = ports.map(|range| Scalar(PortRange(range))).or(self.0.engine.ports);
         self
     }
 
@@ -107,6 +108,18 @@ impl Settings {
         let started_with = read(&home.started_with())?;
         let overrides = Overrides::from_vars(vars)?;
         Ok(overrides.0.over(started_with).over(read(&home.config())?).complete(home))
+    }
+
+    /// `user:password` of the root Marathon: as set, else the root engine's own.
+    pub fn root_credentials(&self) -> Result<Secret, SettingsError> {
+        if let Some(set) = &self.marathon.credentials {
+            return Ok(set.clone());
+        }
+        let path = self.home.root_credentials();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Secret::new(text.trim())),
+            Err(cause) => Err(SettingsError::NoRootCredentials { path, cause }),
+        }
     }
 
     /// The settings a platform starts with: the file, and above it what `overrides` says.
@@ -199,7 +212,7 @@ impl Draft {
         let credentials = self.registry_credentials.map(|s| s.0);
         Settings {
             home,
-            user: or(self.user, Account("paas".to_owned())).0,
+            user: or(self.user, AccountName("paas".to_owned())).0,
             docker: DockerSettings { socket: or(self.docker.socket, PathBuf::from("/var/run/docker.sock")) },
             ssh: SshSettings {
                 listen: ssh_listen,
@@ -308,7 +321,7 @@ mod tests {
     fn what_the_platform_was_started_with_holds_for_the_commands_after_it() {
         let directory = home(&[("config.yml", "ssh: {port: 2201}\n")]);
         let vars = [("PAAS_BUILD_CA_BUNDLE".to_owned(), "/etc/ca.pem".to_owned())];
-        let overrides = Overrides::from_vars(vars).unwrap().ssh_port(Some(2301)).user(Some("git".to_owned()));
+        let overrides = Overrides::from_vars(vars).unwrap().ssh_port(Some(2301)).user(Some("git".parse().unwrap()));
         let home = Home::new(directory.path());
         std::fs::write(home.started_with(), overrides.to_yaml()).unwrap();
         let settings = load(&directory, &[]).unwrap();

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use crate::model::{ByteSize, Period};
 
+pub use draft::AccountName;
 pub use home::Home;
 pub use load::{EXAMPLE, Overrides, SettingsError};
 

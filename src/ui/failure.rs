@@ -60,6 +60,11 @@ impl Failure {
         self
     }
 
+    /// What to try, one line each.
+    pub fn advice(&self) -> impl Iterator<Item = &str> {
+        self.advice.iter().map(String::as_str)
+    }
+
     pub fn exit(&self) -> Exit {
         self.exit
     }
@@ -91,7 +96,7 @@ pub fn explain(error: &anyhow::Error, colour: bool) -> String {
             last = because;
         }
     }
-    let advice = error.chain().filter_map(|link| link.downcast_ref::<Failure>()).flat_map(|failure| &failure.advice);
+    let advice = error.chain().filter_map(|link| link.downcast_ref::<Failure>()).flat_map(Failure::advice);
     lines.extend(advice.map(|advice| format!("  try: {}", indented(&printable(advice)))));
     lines.push(String::new());
     lines.join("\n")

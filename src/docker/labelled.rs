@@ -1,0 +1,88 @@
+//! Removing what is ours by its labels, and nothing else.
+
+use std::collections::HashMap;
+
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveVolumeOptions,
+};
+
+use super::{Docker, DockerError, is_conflict, is_missing};
+
+/// Labels that all must be there.
+pub type Labels<'a> = &'a [(&'a str, &'a str)];
+
+/// How many of each were removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Removed {
+    pub containers: usize,
+    pub networks: usize,
+    pub volumes: usize,
+}
+
+impl Docker {
+    /// Ends and removes the containers with all of these labels, running or not; says how many.
+    pub async fn remove_containers_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filter(labels)).build();
+        let found = self.api.list_containers(Some(options)).await;
+        let found = found.map_err(|cause| self.failure("list containers", cause))?;
+        let mut removed = 0;
+        for id in found.into_iter().filter_map(|container| container.id) {
+            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+            let answer = self.api.remove_container(&id, Some(options)).await;
+            removed += gone(answer).map_err(|cause| self.failure(format!("remove the container `{id}`"), cause))?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes the networks with all of these labels; says how many.
+    pub async fn remove_networks_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
+        let options = ListNetworksOptionsBuilder::new().filters(&filter(labels)).build();
+        let found = self.api.list_networks(Some(options)).await;
+        let found = found.map_err(|cause| self.failure("list networks", cause))?;
+        let mut removed = 0;
+        for id in found.into_iter().filter_map(|network| network.id) {
+            let answer = self.api.remove_network(&id).await;
+            removed += gone(answer).map_err(|cause| self.failure(format!("remove the network `{id}`"), cause))?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes the volumes with all of these labels, and their content; says how many.
+    pub async fn remove_volumes_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
+        let options = ListVolumesOptionsBuilder::new().filters(&filter(labels)).build();
+        let found = self.api.list_volumes(Some(options)).await;
+        let found = found.map_err(|cause| self.failure("list volumes", cause))?;
+        let mut removed = 0;
+        for volume in found.volumes.unwrap_or_default() {
+            let answer = self.api.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await;
+            let failed = |cause| self.failure(format!("remove the volume `{}`", volume.name), cause);
+            removed += gone(answer).map_err(failed)?;
+        }
+        Ok(removed)
+    }
+}
+
+fn filter(labels: Labels<'_>) -> HashMap<String, Vec<String>> {
+    HashMap::from([("label".to_owned(), labels.iter().map(|(name, value)| format!("{name}={value}")).collect())])
+}
+
+/// How many this removed: one, or none when it was gone already or somebody else is just removing it.
+fn gone(answer: Result<(), bollard::errors::Error>) -> Result<usize, bollard::errors::Error> {
+    match answer {
+        Ok(()) => Ok(1),
+        Err(cause) if is_missing(&cause) || is_conflict(&cause) => Ok(0),
+        Err(cause) => Err(cause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_labels_must_be_there() {
+        let filter = filter(&[("paas.home", "/srv/paas"), ("paas.tenant", "dev")]);
+        assert_eq!(filter["label"], ["paas.home=/srv/paas", "paas.tenant=dev"]);
+    }
+}
