@@ -14,6 +14,10 @@ use super::http;
 /// test binary, because a second run of it is quick then.
 const MADE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/stack-image");
 
+/// The builder, told of the host's certificates in a way that leaves no trace in the image.
+const BUILD: &str = "for name in SSL_CERT_FILE PIP_CERT NODE_EXTRA_CA_CERTS GIT_SSL_CAINFO; do \
+                     export $name=/run/paas-ca/bundle.pem; done; exec /build/builder";
+
 /// The name of the builder image, which is made if it is missing. One process at a time makes it.
 pub fn stack_image() -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();
@@ -23,7 +27,8 @@ pub fn stack_image() -> &'static str {
         let lock = File::create(format!("{MADE}.lock")).unwrap();
         lock.lock().unwrap();
         if !exists("image", &name) {
-            fs::write(MADE, &name).unwrap();
+            let mut made = File::options().create(true).append(true).open(MADE).unwrap();
+            writeln!(made, "{name}").unwrap();
             paas_stack_build(&["--tag", &name]).is_successful();
         }
         name
@@ -166,16 +171,12 @@ impl App {
         }
         arguments.extend(["--volume", &cache, "--volume", &settings, "--env", "CANARY=not-for-builds"]);
         arguments.extend(["--volume", "/etc/ssl/certs/ca-certificates.crt:/run/paas-ca/bundle.pem:ro"]);
-        let certificates = ["SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"]
-            .map(|name| format!("{name}=/run/paas-ca/bundle.pem"));
-        for certificate in &certificates {
-            arguments.extend(["--env", certificate]);
-        }
-        arguments.extend([stack_image(), "/build/builder"]);
+        arguments.extend([stack_image(), "/bin/sh", "-c", BUILD]);
         docker(&arguments).is_successful();
         self.upload(&container);
         let built = docker(&["start", "--attach", &container]);
         if built.status == Some(0) {
+            let _ = docker(&["image", "rm", "--force", &self.name]);
             docker(&["commit", &container, &self.name]).is_successful();
         }
         docker(&["rm", "--force", "--volumes", &container]).is_successful();
