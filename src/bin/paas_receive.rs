@@ -1,1 +1,30 @@
-fn main() {}
+//! What sshd runs for a key, and git's hooks.
+
+use std::process::ExitCode;
+
+use paas::receive::command::{World, run};
+use paas::ui::{Exit, Form, Ui, Wishes};
+
+fn main() -> ExitCode {
+    // A variable that is no text is nothing of ours.
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let world = World {
+        args: std::env::args_os().collect(),
+        vars: std::env::vars_os().filter_map(text).collect(),
+        program: std::env::current_exe().unwrap_or_default(),
+    };
+    // One thread: most runs are one look-up, and sshd waits for them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = runtime.map_err(Into::into).and_then(|runtime| {
+        let ended = runtime.block_on(run(world));
+        // The watch for a hang-up may sit in a thread that nothing wakes.
+        runtime.shutdown_background();
+        ended
+    });
+    ExitCode::from(ended.unwrap_or_else(|error| {
+        let plain = Wishes { form: Form::Text, quiet: false, colour: false };
+        Ui::of_process(plain).fail(&anyhow::Error::from_boxed(error), Exit::Failed)
+    }))
+}

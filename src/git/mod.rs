@@ -5,11 +5,13 @@
 
 mod claim;
 mod contents;
+mod hooks;
 mod repository;
 mod tar_stream;
 mod tree;
 
 pub use claim::Claim;
+pub use hooks::install_hooks;
 pub use repository::{Repository, Rules};
 pub use tar_stream::TarStream;
 pub use tree::{TreeSummary, Within};

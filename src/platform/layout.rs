@@ -7,6 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use super::account::Account;
+use crate::git::install_hooks;
 use crate::model::Secret;
 use crate::settings::{EXAMPLE, Home, Overrides};
 
@@ -32,6 +33,7 @@ pub(super) fn directories(home: &Home, account: &Account) -> Result<(), LayoutEr
     for open in [home.path().to_owned(), home.ssh(), home.hooks()] {
         directory(&open, None, 0o755)?;
     }
+    install_hooks(&home.hooks()).map_err(at(&home.hooks()))?;
     let engines = home.root_engine().parent().map(Path::to_owned);
     let own = [home.store(), home.repositories(), home.logs(), home.run(), home.root_engine()];
     for closed in engines.into_iter().chain(own) {

@@ -1,0 +1,275 @@
+//! git's two hooks: `pre-receive` refuses what must not be stored, `proc-receive` decides, builds and deploys.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::admission::{self, MalformedUpdate, RefUpdate, Verdict};
+use super::context::{NoSession, PushContext};
+use super::pkt_line;
+use super::terminal::Terminal;
+use crate::accounts::tenants;
+use crate::docker::{Docker, DockerError, Socket};
+use crate::git::{self, GitError};
+use crate::marathon;
+use crate::model::CommitId;
+use crate::pipeline::{self, Builder, DeployRules, Platform, Progress, Push, PushOptions, Registry};
+use crate::settings::{Limits, Settings};
+use crate::store::{SqliteStore, Store, StoreError};
+
+/// Which of git's hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Hook {
+    PreReceive,
+    ProcReceive,
+}
+
+/// Why a hook could not do its work. What a push itself did wrong is no such error: it stands in git's ref line.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HookError {
+    #[error(transparent)]
+    NoSession(#[from] NoSession),
+    #[error("git's side of the hook broke off")]
+    Protocol(#[from] std::io::Error),
+    #[error(transparent)]
+    Update(#[from] MalformedUpdate),
+    #[error("git speaks version {0:?} of the hook's protocol, this program version 1")]
+    Version(String),
+    #[error("the repository could not be read")]
+    Git(#[from] GitError),
+    #[error("{0}")]
+    TooMuch(String),
+}
+
+/// What a hook works with.
+#[derive(Debug)]
+pub(super) struct HookRun {
+    pub(super) push: PushContext,
+    pub(super) settings: Settings,
+    /// The repository, as git names it to its hooks (`GIT_DIR`).
+    pub(super) repository: PathBuf,
+}
+
+impl HookRun {
+    /// `pre-receive`: the objects are in quarantine still; an error refuses the whole push and leaves no trace.
+    pub(super) fn pre_receive(&self, input: &mut impl Read) -> Result<(), HookError> {
+        let mut text = String::new();
+        input.read_to_string(&mut text)?;
+        let repository = git::Repository::open(&self.repository)?;
+        for line in text.lines() {
+            if let Some(commit) = RefUpdate::parse(line)?.new {
+                within(&self.settings.limits, &repository, &commit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `proc-receive`: answers for each ref; the push's own failures are answers too.
+    pub(super) async fn proc_receive(&self, input: &mut impl Read, output: &mut impl Write) -> Result<(), HookError> {
+        let wants_options = greet(input, output)?;
+        let updates = pkt_line::read_section(input)?;
+        let updates = updates.iter().map(|line| RefUpdate::parse(line)).collect::<Result<Vec<_>, _>>()?;
+        let options = if wants_options { pkt_line::read_section(input)? } else { Vec::new() };
+
+        // A hook that outlives its session still needs the repository.
+        let claim = git::Claim::on(&self.repository)?;
+        let repository = git::Repository::open(&self.repository)?;
+        let has_main = repository.reference("refs/heads/main")?.is_some();
+        let deploy_branch = admission::deploy_branch(&updates, has_main);
+        let options = admission::options(&options);
+        let terminal = Terminal::new(std::io::stderr());
+        for update in &updates {
+            let answer = match &options {
+                Err(reason) => Answer::Refused(reason.clone()),
+                Ok(options) => self.decide(update, deploy_branch, *options, &repository, &terminal).await,
+            };
+            answer.write(&update.name, output)?;
+        }
+        let answered = pkt_line::write_flush(output);
+        claim.release()?;
+        Ok(answered?)
+    }
+
+    async fn decide<W: Write + Send>(
+        &self,
+        update: &RefUpdate,
+        deploy_branch: &str,
+        options: PushOptions,
+        repository: &git::Repository,
+        terminal: &Terminal<W>,
+    ) -> Answer {
+        match admission::admit(update, deploy_branch) {
+            Verdict::Refuse { reason } => Answer::Refused(reason),
+            Verdict::Store { note } => {
+                if let Some(note) = note {
+                    terminal.show(&Progress::Step(note));
+                }
+                Answer::LeftToGit
+            }
+            Verdict::Deploy { commit } => match self.deploy(update, &commit, options, repository, terminal).await {
+                Ok(()) => Answer::Done,
+                Err(Refusal { reason, explanation }) => {
+                    terminal.refuse(&explanation);
+                    Answer::Refused(reason)
+                }
+            },
+        }
+    }
+
+    async fn deploy<W: Write + Send>(
+        &self,
+        update: &RefUpdate,
+        commit: &CommitId,
+        options: PushOptions,
+        repository: &git::Repository,
+        terminal: &Terminal<W>,
+    ) -> Result<(), Refusal> {
+        let platform = self.platform().await?;
+        let push = Push {
+            tenant: self.push.repository.tenant.clone(),
+            app: self.push.repository.app.clone(),
+            user: self.push.who.user.clone(),
+            push: self.push.id.clone(),
+            commit: commit.clone(),
+            previous: update.old.clone(),
+            repository: self.repository.clone(),
+            options,
+        };
+        let say = |progress: Progress| {
+            if let Progress::Deploying(_) = progress {
+                leave_the_group();
+            }
+            terminal.show(&progress);
+        };
+        tokio::select! {
+            released = pipeline::run(push, &platform, &say) => released.map_err(|error| Refusal::of(error.reason(), &error))?,
+            () = terminal.keep_alive() => unreachable!("it goes on until the pipeline ends"),
+        };
+        // Only now does the ref move, and by our own hand: git may be gone with its client.
+        let message = format!("push by {}", self.push.who.user);
+        repository.move_reference(&update.name, update.old.as_ref(), commit, &message).map_err(|error| {
+            Refusal::of("the release serves, but the branch was moved by somebody else".to_owned(), &error)
+        })
+    }
+
+    /// Everything that the pipeline works with, from the settings and the accounts.
+    async fn platform(&self) -> Result<Platform, Refusal> {
+        let Settings { home, docker, registry, build, deploy, .. } = &self.settings;
+        let (tenant, app) = (&self.push.repository.tenant, &self.push.repository.app);
+        let store = SqliteStore::open(&home.store()).map_err(|error| Refusal::store(&error))?;
+        let marathon = self.marathon(&store).await?;
+        Ok(Platform {
+            store: Arc::new(store) as Arc<dyn Store>,
+            docker: Docker::at(Socket(docker.socket.clone())).map_err(|error| Refusal::docker(&error))?,
+            home_label: home.path().display().to_string(),
+            registry: registry.as_ref().map(|r| Registry { host: r.host.clone(), credentials: r.credentials.clone() }),
+            marathon,
+            builder: Builder {
+                image: build.image.clone(),
+                ca_bundle: build.ca_bundle.clone(),
+                timeout: build.timeout.get(),
+                memory: build.memory,
+                cpus: build.cpus,
+                processes: build.processes,
+            },
+            deploy: DeployRules {
+                deadline: deploy.deadline.get(),
+                settle: deploy.settle.get(),
+                retries: deploy.retries,
+            },
+            patience: deploy.patience.get(),
+            build_logs: home.build_logs(tenant, app),
+        })
+    }
+
+    /// The tenant's Marathon, as the root Marathon knows it now.
+    async fn marathon(&self, store: &SqliteStore) -> Result<marathon::Client, Refusal> {
+        let reason = || "the tenant's Marathon cannot be reached".to_owned();
+        let credentials = self.settings.root_credentials().map_err(|error| Refusal::of(reason(), &error))?;
+        let root = marathon::Client::new(&self.settings.marathon.url, Some(credentials))
+            .map_err(|error| Refusal::of(reason(), &error))?;
+        let found = tenants::marathon_of(store, &root, &self.push.repository.tenant).await;
+        let found = found.map_err(|error| Refusal::of(reason(), &error))?;
+        found.client().map_err(|error| Refusal::of(reason(), &error))
+    }
+}
+
+/// What git is told of one ref.
+enum Answer {
+    /// The ref was moved by us.
+    Done,
+    /// git is to move it.
+    LeftToGit,
+    Refused(String),
+}
+
+impl Answer {
+    fn write(&self, name: &str, output: &mut impl Write) -> std::io::Result<()> {
+        match self {
+            Self::Done => pkt_line::write(output, &format!("ok {name}")),
+            Self::LeftToGit => {
+                pkt_line::write(output, &format!("ok {name}"))?;
+                pkt_line::write(output, "option fall-through")
+            }
+            // git's line is one line.
+            Self::Refused(reason) => pkt_line::write(output, &format!("ng {name} {}", reason.replace('\n', " "))),
+        }
+    }
+}
+
+/// A push that was refused: a short reason for git's line, and the whole for the terminal.
+struct Refusal {
+    reason: String,
+    explanation: String,
+}
+
+impl Refusal {
+    fn of(reason: String, error: &dyn std::error::Error) -> Self {
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let explanation = causes.fold(error.to_string(), |text, cause| format!("{text}\n  because {cause}"));
+        Self { reason, explanation }
+    }
+
+    fn store(error: &StoreError) -> Self {
+        Self::of("the platform's store cannot be opened".to_owned(), error)
+    }
+
+    fn docker(error: &DockerError) -> Self {
+        Self::of("Docker cannot be reached".to_owned(), error)
+    }
+}
+
+/// The two sides agree on the protocol; true when push options follow.
+fn greet(input: &mut impl Read, output: &mut impl Write) -> Result<bool, HookError> {
+    let hello = pkt_line::read_section(input)?;
+    let first = hello.first().map_or("", String::as_str);
+    let (version, features) = first.split_once('\0').unwrap_or((first, ""));
+    if version != "version=1" {
+        return Err(HookError::Version(version.chars().take(40).collect()));
+    }
+    let options = features.split(' ').any(|feature| feature == "push-options");
+    pkt_line::write(output, if options { "version=1\0push-options" } else { "version=1" })?;
+    pkt_line::write_flush(output)?;
+    Ok(options)
+}
+
+fn within(limits: &Limits, repository: &git::Repository, commit: &CommitId) -> Result<(), HookError> {
+    let at_most = git::Within { files: limits.files, bytes: limits.unpacked.get() };
+    let found = repository.summary(commit, at_most)?;
+    if at_most.holds(found) {
+        return Ok(());
+    }
+    let limit = if found.bytes > at_most.bytes {
+        format!("unpacks to more than {} (limits.unpacked)", limits.unpacked)
+    } else {
+        format!("has more than {} files or directories (limits.files)", limits.files)
+    };
+    Err(HookError::TooMuch(format!("the tree of {} {limit}; counting stopped there", commit.short())))
+}
+
+/// Out of the process group that the session ends when the client hangs up.
+fn leave_the_group() {
+    if let Err(error) = rustix::process::setpgid(None, None) {
+        tracing::warn!(%error, "the hook could not leave its process group");
+    }
+}

@@ -1,0 +1,194 @@
+//! The forced command: one connection of one key, one request, nothing else.
+//!
+//! git runs in a process group of its own and is watched: when the client hangs up before its release was posted, the
+//! group ends, and what the push had begun is taken back.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+
+use super::context::{self, PushContext};
+use super::request::{RefusedRequest, Repository, Request};
+use crate::accounts::access::{self, Action, Identity};
+use crate::accounts::keys::KeyError;
+use crate::accounts::tenants::{self, TenantError};
+use crate::docker::{Docker, Socket};
+use crate::git::{self, Claim};
+use crate::pipeline::{self, PushId};
+use crate::settings::Settings;
+use crate::store::{SqliteStore, StoreError};
+
+/// Where git is, so that no PATH can name another.
+const GIT: &str = "/usr/bin/git";
+/// Between asking git to end, when it takes its quarantine away, and ending it.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Why a session did nothing, or broke off.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error(transparent)]
+    Request(#[from] RefusedRequest),
+    /// The same words for a tenant that is not there and one that must not be seen.
+    #[error("there is no tenant `{tenant}` that `{user}` may use", tenant = .repository.tenant, user = .who.user)]
+    NoSuchTenant { repository: Box<Repository>, who: Box<Identity> },
+    #[error("there is no app `{app}` in tenant `{tenant}`", app = .0.app, tenant = .0.tenant)]
+    NoSuchApp(Box<Repository>),
+    #[error("the store could not be asked")]
+    Store(#[from] StoreError),
+    #[error("the key could not be looked up")]
+    Key(#[from] KeyError),
+    #[error("the tenant could not be looked up")]
+    Tenant(#[from] TenantError),
+    #[error("the repository could not be made")]
+    Repository(#[from] git::GitError),
+    #[error("cannot run {GIT}")]
+    Git(#[source] std::io::Error),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) who: Identity,
+    pub(super) settings: Settings,
+    /// This program, by which git's hooks come back.
+    pub(super) program: PathBuf,
+}
+
+/// What the session is to answer without git.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Help,
+    Version,
+    /// git ran, and ended with this status.
+    Git(u8),
+}
+
+impl Session {
+    /// Carries out `command`, the client's own text (none: it wanted a shell).
+    pub(super) async fn run(&self, command: Option<&str>) -> Result<Outcome, SessionError> {
+        match Request::parse(command.unwrap_or_default())? {
+            Request::Help => Ok(Outcome::Help),
+            Request::Version => Ok(Outcome::Version),
+            Request::ReceivePack(repository) => self.receive_pack(repository).await.map(Outcome::Git),
+            Request::UploadPack(repository) => self.upload_pack(repository).await.map(Outcome::Git),
+        }
+    }
+
+    async fn receive_pack(&self, repository: Repository) -> Result<u8, SessionError> {
+        self.admitted(&repository, Action::Push).await?;
+        let path = self.settings.home.repository(&repository.tenant, &repository.app);
+        let rules = git::Rules { max_pack_bytes: self.settings.limits.pack.get(), hooks: self.settings.home.hooks() };
+        let claim = Claim::make(&path, &rules)?;
+        let push = PushContext { who: self.who.clone(), repository, id: PushId::random() };
+        let status = self.watched("receive-pack", &path, Some(&push)).await;
+        // A refused first push leaves no repository.
+        claim.release()?;
+        status
+    }
+
+    async fn upload_pack(&self, repository: Repository) -> Result<u8, SessionError> {
+        self.admitted(&repository, Action::Read).await?;
+        let path = self.settings.home.repository(&repository.tenant, &repository.app);
+        if !path.is_dir() {
+            return Err(SessionError::NoSuchApp(Box::new(repository)));
+        }
+        self.watched("upload-pack", &path, None).await
+    }
+
+    /// Ok when the tenant is there and the user may do that in it.
+    async fn admitted(&self, repository: &Repository, action: Action) -> Result<(), SessionError> {
+        let store = SqliteStore::open(&self.settings.home.store())?;
+        let known = tenants::get(&store, &repository.tenant).await?.is_some();
+        if known && access::may(&store, &self.who, action, &repository.tenant).await? {
+            return Ok(());
+        }
+        Err(SessionError::NoSuchTenant { repository: Box::new(repository.clone()), who: Box::new(self.who.clone()) })
+    }
+
+    /// Runs git to its end, or ends it when the client is gone.
+    async fn watched(&self, verb: &str, path: &Path, push: Option<&PushContext>) -> Result<u8, SessionError> {
+        let mut child = self.git(verb, path, push).spawn().map_err(SessionError::Git)?;
+        let status = tokio::select! {
+            status = child.wait() => status.map_err(SessionError::Git)?,
+            () = hung_up() => {
+                end(&mut child).await;
+                if let Some(push) = push {
+                    self.abandon(push).await;
+                }
+                return Ok(ABANDONED);
+            }
+        };
+        // git ended by a signal: its client sees the connection break, the status is what a shell would give.
+        Ok(status.code().or(status.signal().map(|signal| 128 + signal)).and_then(|c| u8::try_from(c).ok()).unwrap_or(1))
+    }
+
+    fn git(&self, verb: &str, path: &Path, push: Option<&PushContext>) -> Command {
+        let mut command = Command::new(GIT);
+        command.arg(verb).arg(path).process_group(0);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8");
+        command
+            .env("HOME", self.settings.home.path())
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null");
+        command.env(context::HOME, self.settings.home.path()).env(context::RECEIVE, &self.program);
+        command.envs(push.map(PushContext::to_vars).into_iter().flatten());
+        command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+        command
+    }
+
+    /// Takes back what a push that was cut off had begun. Nobody is left to be told when that fails; the next sweep
+    /// finds it by its label.
+    async fn abandon(&self, push: &PushContext) {
+        let abandoned = match Docker::at(Socket(self.settings.docker.socket.clone())) {
+            Ok(docker) => pipeline::abandon(&docker, &push.id).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = abandoned {
+            tracing::warn!(%error, push = %push.id, "a cut-off push could not be cleaned up");
+        }
+    }
+}
+
+/// A status for a client that is gone: what a shell gives for SIGHUP.
+const ABANDONED: u8 = 129;
+
+/// Asks git's process group to end and then ends it. A hook that deploys has left the group and goes on.
+async fn end(child: &mut Child) {
+    let Some(group) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
+    for signal in [Signal::TERM, Signal::KILL] {
+        // An error means that it has ended already.
+        let _ = kill_process_group(group, signal);
+        if tokio::time::timeout(GRACE, child.wait()).await.is_ok() {
+            // Its children may have survived what ended git itself.
+            let _ = kill_process_group(group, Signal::KILL);
+            return;
+        }
+    }
+}
+
+/// Resolves when the client is gone: sshd closes its ends of our output, or we are told to end.
+async fn hung_up() {
+    let (gone, told) = oneshot::channel();
+    // Poll with no events asked for reports only hang-up and error, and costs nothing while nothing happens. The
+    // thread ends with the process.
+    std::thread::spawn(move || {
+        let (out, err) = (std::io::stdout(), std::io::stderr());
+        let mut ends = [PollFd::new(&out, PollFlags::empty()), PollFd::new(&err, PollFlags::empty())];
+        while poll(&mut ends, None).is_err() {}
+        let _ = gone.send(());
+    });
+    let signals = async {
+        let kinds = [tokio::signal::unix::SignalKind::hangup(), tokio::signal::unix::SignalKind::terminate()];
+        let [Ok(mut hangup), Ok(mut terminate)] = kinds.map(tokio::signal::unix::signal) else {
+            return std::future::pending().await;
+        };
+        tokio::select! { _ = hangup.recv() => {}, _ = terminate.recv() => {} }
+    };
+    tokio::select! { _ = told => {}, () = signals => {} }
+}
