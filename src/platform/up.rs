@@ -15,6 +15,7 @@ use super::sshd::{self, SshdError};
 use super::{Programs, root_engine, tool};
 use crate::model::Secret;
 use crate::settings::{Overrides, Settings};
+use crate::store::{SqliteStore, StoreError};
 
 /// The root engine ends its commands, the tenants' engines, first.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
@@ -33,6 +34,8 @@ pub enum UpError {
     Account(#[from] AccountError),
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error(transparent)]
     Sshd(#[from] SshdError),
     #[error(transparent)]
@@ -83,6 +86,8 @@ pub async fn run(
     }
     let account = account(settings, as_root).await?;
     layout::directories(home, &account)?;
+    // Opened once as root, so that it and whatever root made in it before belong to the account.
+    SqliteStore::open(&home.store())?;
     let _presence = Presence::take(home).map_err(UpError::Presence)?.ok_or(UpError::Starting)?;
     if layout::configuration(home)? {
         say(News::Configured);
