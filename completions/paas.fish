@@ -33,7 +33,7 @@ complete -c paas -n "__fish_paas_needs_command" -s V -l version -d 'Print versio
 complete -c paas -n "__fish_paas_needs_command" -f -a "down" -d 'End the running platform; apps keep running'
 complete -c paas -n "__fish_paas_needs_command" -f -a "keys" -d 'Register, list and remove the SSH keys that may push'
 complete -c paas -n "__fish_paas_needs_command" -f -a "stack" -d 'Make the default builder image'
-complete -c paas -n "__fish_paas_needs_command" -f -a "status" -d 'Show what runs: Docker, the root engine, sshd'
+complete -c paas -n "__fish_paas_needs_command" -f -a "status" -d 'Show what serves: Docker, the root Marathon, sshd, the tenants\' Marathons'
 complete -c paas -n "__fish_paas_needs_command" -f -a "tenant" -d 'Create, list, show and delete tenants'
 complete -c paas -n "__fish_paas_needs_command" -f -a "up" -d 'Start the one-machine platform: the root engine and an sshd of its own'
 complete -c paas -n "__fish_paas_using_subcommand down" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
@@ -96,7 +96,7 @@ complete -c paas -n "__fish_paas_using_subcommand status" -l home -d 'The platfo
 complete -c paas -n "__fish_paas_using_subcommand status" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand status" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
 complete -c paas -n "__fish_paas_using_subcommand status" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
-complete -c paas -n "__fish_paas_using_subcommand status" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c paas -n "__fish_paas_using_subcommand status" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
 complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete" -l json -d 'Answer with one JSON document'

@@ -6,6 +6,7 @@
 
 mod house;
 mod keys;
+mod platform;
 mod shell;
 mod stack;
 mod support;

@@ -1,34 +1,23 @@
-//! `paas status`: what of the platform runs.
+//! `paas status`: what of the platform serves.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
-
-use serde::Serialize;
-
-use crate::docker::{Docker, Socket};
+use crate::platform::Status as Found;
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::ui::{Answer, Exit, Failure, Table, Ui};
 
-/// Show what runs: Docker, the root engine, sshd
+/// Show what serves: Docker, the root Marathon, sshd, the tenants' Marathons
+///
+/// Exit status 0 when all of it does, else 4.
 #[derive(Debug, clap::Args)]
 pub(super) struct Status {}
 
-#[derive(Debug, Serialize)]
-struct Part {
-    name: &'static str,
-    address: String,
-    answers: bool,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Parts(Vec<Part>);
-
-impl Answer for Parts {
+impl Answer for Found {
     fn text(&self) -> String {
         let mut table = Table::headed(["PART", "ADDRESS", "STATE"]);
-        for part in &self.0 {
-            table.row([part.name, &part.address, if part.answers { "answers" } else { "does not answer" }]);
+        for part in &self.parts {
+            let state =
+                part.reason.as_ref().map_or_else(|| "serves".to_owned(), |reason| format!("does not serve: {reason}"));
+            table.row([&part.part, &part.address, &state]);
         }
         table.to_string()
     }
@@ -36,23 +25,17 @@ impl Answer for Parts {
 
 impl Status {
     pub(super) async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
-        let socket = &settings.docker.socket;
-        let docker = Docker::at(Socket(socket.clone()))?.ping().await.is_ok();
-        let parts = Parts(vec![
-            Part { name: "docker", address: socket.display().to_string(), answers: docker },
-            accepting("root engine", settings.engine.listen, settings.engine.port).await,
-            accepting("sshd", settings.ssh.listen, settings.ssh.port).await,
-        ]);
-        ui.answer(&parts)?;
-        if parts.0.iter().all(|part| part.answers) {
-            return Ok(());
-        }
-        Err(Failure::new(Exit::Unreachable, "not all of the platform answers").advise("`paas up` starts it").into())
+        let store = super::store::open_existing(settings)?;
+        let progress = ui.progress("Asking each part");
+        let asked = Found::of(settings, store.as_ref().map(|store| store as &dyn Store));
+        let found = progress.during(asked).await;
+        drop(progress);
+        ui.answer(&found)?;
+        let advice = match (found.serves, found.process) {
+            (true, _) => return Ok(()),
+            (false, None) => "`paas up` starts the platform".to_owned(),
+            (false, Some(_)) => format!("the log may say more: {}", settings.home.log().display()),
+        };
+        Err(Failure::new(Exit::Unreachable, "not all of the platform serves").advise(advice).into())
     }
-}
-
-async fn accepting(name: &'static str, listen: IpAddr, port: u16) -> Part {
-    let address = SocketAddr::new(listen, port);
-    let connected = tokio::time::timeout(Duration::from_secs(2), tokio::net::TcpStream::connect(address)).await;
-    Part { name, address: address.to_string(), answers: matches!(connected, Ok(Ok(_))) }
 }

@@ -13,6 +13,7 @@ mod remains;
 mod root_engine;
 mod service;
 mod sshd;
+mod status;
 mod tool;
 mod up;
 
@@ -26,6 +27,7 @@ pub use process::Process;
 pub use remains::{RemainsError, remove_remains};
 pub use service::{Happening, ServiceError};
 pub use sshd::SshdError;
+pub use status::{PartStatus, Status};
 pub use tool::ToolError;
 pub use up::{News, UpError, run};
 
