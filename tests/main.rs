@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "shared support: until every topic that uses it has landed")]
 
 mod house;
+mod init;
 mod keys;
 mod platform;
 mod shell;

@@ -6,7 +6,9 @@
 
 mod down;
 mod failures;
+mod init;
 mod keys;
+mod remote;
 mod stack;
 mod status;
 mod store;
@@ -62,6 +64,7 @@ struct Global {
 #[derive(Debug, clap::Subcommand)]
 enum Noun {
     Down(down::Down),
+    Init(init::Init),
     Keys(keys::Keys),
     Stack(stack::Stack),
     Status(status::Status),
@@ -73,6 +76,7 @@ impl Noun {
     async fn run(self, world: World, ui: &mut Ui) -> anyhow::Result<()> {
         match self {
             Self::Down(down) => down.run(&world.settings()?, ui).await,
+            Self::Init(init) => init.run(&world.settings()?, ui).await,
             Self::Keys(keys) => {
                 let user_home = world.user_home();
                 keys.run(&world.settings()?, user_home.as_deref(), ui).await
