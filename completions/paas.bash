@@ -19,6 +19,9 @@ _paas() {
             paas,down)
                 cmd="paas__subcmd__down"
                 ;;
+            paas,init)
+                cmd="paas__subcmd__init"
+                ;;
             paas,keys)
                 cmd="paas__subcmd__keys"
                 ;;
@@ -65,7 +68,7 @@ _paas() {
 
     case "${cmd}" in
         paas)
-            opts="-q -h -V --home --json --quiet --no-color --help --version down keys stack status tenant up"
+            opts="-q -h -V --home --json --quiet --no-color --help --version down init keys stack status tenant up"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -89,6 +92,32 @@ _paas() {
                 return 0
             fi
             case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        paas__subcmd__init)
+            opts="-q -h -V --app --tenant --home --json --quiet --no-color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tenant)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --home)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

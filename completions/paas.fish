@@ -31,6 +31,7 @@ complete -c paas -n "__fish_paas_needs_command" -l no-color -d 'Use no colours; 
 complete -c paas -n "__fish_paas_needs_command" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_needs_command" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_needs_command" -f -a "down" -d 'End the running platform; apps keep running'
+complete -c paas -n "__fish_paas_needs_command" -f -a "init" -d 'Write a commented paas.yml and add the git remotes to push to'
 complete -c paas -n "__fish_paas_needs_command" -f -a "keys" -d 'Register, list and remove the SSH keys that may push'
 complete -c paas -n "__fish_paas_needs_command" -f -a "stack" -d 'Make the default builder image'
 complete -c paas -n "__fish_paas_needs_command" -f -a "status" -d 'Show what serves: Docker, the root Marathon, sshd, the tenants\' Marathons'
@@ -43,6 +44,14 @@ complete -c paas -n "__fish_paas_using_subcommand down" -s q -l quiet -d 'Say no
 complete -c paas -n "__fish_paas_using_subcommand down" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand down" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c paas -n "__fish_paas_using_subcommand down" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand init" -l app -d 'The app\'s name [default: what paas.yml says, else made of the directory\'s name]' -r
+complete -c paas -n "__fish_paas_using_subcommand init" -l tenant -d 'A tenant to push to, by the remote `paas-NAME`; may be given several times' -r
+complete -c paas -n "__fish_paas_using_subcommand init" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand init" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand init" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand init" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand init" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand init" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
 complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -s q -l quiet -d 'Say nothing but answers, warnings and failures'

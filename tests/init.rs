@@ -85,8 +85,7 @@ fn a_manifest_that_is_there_stays_and_names_the_app() {
     project.write("deep/below/file", "");
     let ended = init(&project.path().join("deep/below"), &["--json", "--tenant", "dev", "--tenant", "dev"]).done();
     let answer: serde_json::Value = serde_json::from_str(&ended.answer).unwrap();
-    let remote =
-        serde_json::json!({"name": "paas-dev", "url": "ssh://paas@127.0.0.1:2222/dev/mine", "kept": false});
+    let remote = serde_json::json!({"name": "paas-dev", "url": "ssh://paas@127.0.0.1:2222/dev/mine", "kept": false});
     assert_eq!(answer["app"], "mine");
     assert_eq!(answer["manifest_kept"], true);
     assert_eq!(answer["remotes"], serde_json::json!([remote]), "a tenant that is named twice is one tenant");

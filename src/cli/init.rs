@@ -229,8 +229,9 @@ mod tests {
     #[test]
     fn nothing_but_the_apps_name_counts_in_what_is_written() {
         let text = TEMPLATE.replace("{app}", "shop");
-        let app = Some("shop".parse().unwrap());
-        assert_eq!(Manifest::parse(&text).unwrap(), Manifest { app, ..Manifest::default() });
+        let mut manifest = Manifest::parse(&text).unwrap();
+        assert_eq!(manifest.app.take().unwrap().as_str(), "shop");
+        assert_eq!(manifest, Manifest::default());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::accounts::tenants::{self, Tenant, TenantEngines, TenantError};
 use crate::marathon::Client;
 use crate::model::TenantName;
 use crate::platform::{self, Programs};
-use crate::settings::{Settings, SshSettings};
+use crate::settings::Settings;
 use crate::store::{SqliteStore, Store};
 use crate::ui::{Answer, Exit, Failure, Table, Ui};
 
@@ -93,7 +93,7 @@ impl View {
         Self {
             name: tenant.name.clone(),
             created: tenant.created,
-            remote: remote(&settings.ssh, &user, &tenant.name),
+            remote: super::remote::url(&settings.ssh, &user, &tenant.name, "APP"),
             marathon: marathon.map(|marathon| marathon.url),
             apps,
         }
@@ -232,12 +232,6 @@ impl Delete {
     }
 }
 
-/// The git remote of the tenant's apps, `APP` being an app's name.
-fn remote(ssh: &SshSettings, user: &str, tenant: &TenantName) -> String {
-    let host = if ssh.host.contains(':') { format!("[{}]", ssh.host) } else { ssh.host.clone() };
-    format!("ssh://{user}@{host}:{}/{tenant}/APP", ssh.port)
-}
-
 /// The store and the root Marathon, both of which must be there.
 fn reached(settings: &Settings) -> anyhow::Result<(SqliteStore, Client)> {
     let root = root(settings)?;
@@ -288,13 +282,6 @@ fn explained(error: TenantError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_remote_names_user_host_port_and_tenant() {
-        let vars = [("PAAS_SSH_HOST", "::1"), ("PAAS_SSH_PORT", "22")].map(|(n, v)| (n.to_owned(), v.to_owned()));
-        let settings = Settings::load(Some("/nonexistent".into()), vars.into_iter()).unwrap();
-        assert_eq!(remote(&settings.ssh, "paas", &"dev".parse().unwrap()), "ssh://paas@[::1]:22/dev/APP");
-    }
 
     #[test]
     fn the_text_counts_apps_and_not_their_process_types() {
