@@ -7,6 +7,7 @@
 mod house;
 mod init;
 mod keys;
+mod pipeline;
 mod platform;
 mod shell;
 mod stack;

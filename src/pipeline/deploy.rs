@@ -151,7 +151,7 @@ impl Deployment<'_> {
             Ok(()) => Ok(address(self.release, &self.platform.marathon).await),
             Err(trouble) => {
                 say(Progress::Warning(trouble.to_string()));
-                self.tell_output(&trouble, say).await;
+                tell_output(&trouble, &self.platform.marathon, say).await;
                 let now = roll_back(self.release, previous, self.platform, say).await;
                 Err(DeployError::Failed { reason: trouble.to_string(), now })
             }
@@ -198,20 +198,21 @@ impl Deployment<'_> {
             }
         }
     }
+}
 
-    async fn tell_output(&self, trouble: &Trouble, say: Say<'_>) {
-        let Trouble::Verdict(failure) = trouble else { return };
-        let Some(place) = failure.place() else { return };
-        match task_logs::last_lines(&self.platform.marathon, place).await {
-            Ok(lines) if lines.is_empty() => say(Progress::Detail("the instance wrote nothing".to_owned())),
-            Ok(lines) => {
-                say(Progress::Step(format!("Last lines of {}", place.task)));
-                for line in lines {
-                    say(Progress::Output(line));
-                }
+/// Shows what the instance that decided the matter wrote last.
+async fn tell_output(trouble: &Trouble, client: &Client, say: Say<'_>) {
+    let Trouble::Verdict(failure) = trouble else { return };
+    let Some(place) = failure.place() else { return };
+    match task_logs::last_lines(client, place).await {
+        Ok(lines) if lines.is_empty() => say(Progress::Detail("the instance wrote nothing".to_owned())),
+        Ok(lines) => {
+            say(Progress::Step(format!("Last lines of {}", place.task)));
+            for line in lines {
+                say(Progress::Output(line));
             }
-            Err(error) => say(Progress::Warning(format!("the output of {} cannot be shown: {error}", place.task))),
         }
+        Err(error) => say(Progress::Warning(format!("the output of {} cannot be shown: {error}", place.task))),
     }
 }
 

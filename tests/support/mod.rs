@@ -1,5 +1,6 @@
 //! What several topics of the tests need: real parts, started and cleaned up.
 
+pub mod builder;
 pub mod http;
 pub mod platform;
 pub mod project;
