@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::ProcessType;
+use crate::manifest;
+use crate::model::{Period, ProcessType};
 
 /// A process type as a release runs it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -61,27 +62,6 @@ impl Default for CheckTimes {
     }
 }
 
-/// What the source and the operator ask of a process type; everything that is not asked has its default.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Wish {
-    pub command: Option<String>,
-    pub instances: Option<u32>,
-    pub cpus: Option<f64>,
-    pub mem: Option<u64>,
-    pub health: Option<HealthWish>,
-    pub stop_timeout: Option<u64>,
-    pub constraints: Vec<Vec<String>>,
-}
-
-/// The same for its health check.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct HealthWish {
-    pub path: Option<String>,
-    pub interval: Option<u64>,
-    pub grace: Option<u64>,
-    pub failures: Option<u32>,
-}
-
 /// Why no formation comes of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormationError {
@@ -107,58 +87,59 @@ pub(super) const WEB: &str = "web";
 /// runs unasked, and nothing else.
 pub(super) fn formation<'a>(
     known: impl IntoIterator<Item = &'a ProcessType>,
-    wishes: &BTreeMap<ProcessType, Wish>,
+    wishes: &BTreeMap<ProcessType, manifest::Process>,
     before: Option<&Formation>,
 ) -> Result<Formation, FormationError> {
-    let nothing = Wish::default();
+    let nothing = manifest::Process::default();
     let mut formation = Formation::new();
     for process in known {
         let wish = wishes.get(process).unwrap_or(&nothing);
-        formation.insert(process.clone(), wish.process(process, before));
+        formation.insert(process.clone(), granted(wish, process, before));
     }
     for (process, wish) in wishes {
         if !formation.contains_key(process) {
             if wish.command.is_none() {
                 return Err(FormationError::NoCommand(process.clone()));
             }
-            formation.insert(process.clone(), wish.process(process, before));
+            formation.insert(process.clone(), granted(wish, process, before));
         }
     }
     if formation.is_empty() { Err(FormationError::NothingToRun) } else { Ok(formation) }
 }
 
-impl Wish {
-    fn process(&self, process: &ProcessType, before: Option<&Formation>) -> Process {
-        let is_web = process.as_str() == WEB;
-        let last = before.and_then(|formation| formation.get(process)).map(|last| last.instances);
-        Process {
-            command: self.command.clone().map_or(Command::Start, Command::Exec),
-            instances: self.instances.or(last).unwrap_or(u32::from(is_web)),
-            cpus: self.cpus.unwrap_or(DEFAULT_CPUS),
-            mem: self.mem.unwrap_or(DEFAULT_MEM),
-            check: self.check(is_web),
-            stop_timeout: self.stop_timeout,
-            constraints: self.constraints.clone(),
-        }
+fn granted(wish: &manifest::Process, process: &ProcessType, before: Option<&Formation>) -> Process {
+    let is_web = process.as_str() == WEB;
+    let last = before.and_then(|formation| formation.get(process)).map(|last| last.instances);
+    Process {
+        command: wish.command.clone().map_or(Command::Start, Command::Exec),
+        instances: wish.instances.or(last).unwrap_or(u32::from(is_web)),
+        cpus: wish.cpus.unwrap_or(DEFAULT_CPUS),
+        mem: wish.mem.unwrap_or(DEFAULT_MEM),
+        check: check(wish.health.as_ref(), is_web),
+        stop_timeout: wish.stop_timeout.map(seconds),
+        constraints: wish.constraints.iter().flatten().cloned().map(Vec::from).collect(),
     }
+}
 
-    fn check(&self, is_web: bool) -> Check {
-        let Some(health) = &self.health else {
-            return if is_web { Check::Tcp(CheckTimes::default()) } else { Check::None };
-        };
-        let default = CheckTimes::default();
-        let interval = health.interval.unwrap_or(default.interval).max(1);
-        let times = CheckTimes {
-            interval,
-            grace: health.grace.unwrap_or(default.grace),
-            timeout: default.timeout,
-            failures: health.failures.unwrap_or(default.failures),
-        };
-        match &health.path {
-            Some(path) => Check::Http { path: path.clone(), times },
-            None => Check::Tcp(times),
-        }
+fn check(wish: Option<&manifest::Health>, is_web: bool) -> Check {
+    let Some(health) = wish else {
+        return if is_web { Check::Tcp(CheckTimes::default()) } else { Check::None };
+    };
+    let default = CheckTimes::default();
+    let times = CheckTimes {
+        interval: health.interval.map_or(default.interval, seconds),
+        grace: health.grace.map_or(default.grace, seconds),
+        timeout: default.timeout,
+        failures: health.failures.unwrap_or(default.failures),
+    };
+    match &health.path {
+        Some(path) => Check::Http { path: path.clone(), times },
+        None => Check::Tcp(times),
     }
+}
+
+fn seconds(period: Period) -> u64 {
+    period.get().as_secs()
 }
 
 /// `web=2 worker=1`, as people read it.
@@ -170,6 +151,7 @@ pub(super) fn summary(formation: &Formation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::{Health, Process as Wish};
 
     fn types(names: &[&str]) -> Vec<ProcessType> {
         names.iter().map(|name| name.parse().unwrap()).collect()
@@ -218,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_health_wish_is_filled_up_with_defaults() {
-        let health = HealthWish { path: Some("/healthz".to_owned()), interval: Some(2), ..HealthWish::default() };
+        let health =
+            Health { path: Some("/healthz".to_owned()), interval: Some(Period::from_secs(2)), ..Health::default() };
         let wish = wishes(&[("api", Wish { health: Some(health), ..Wish::default() })]);
         let formation = formation(&types(&["api"]), &wish, None).unwrap();
         let times = CheckTimes { interval: 2, ..CheckTimes::default() };

@@ -203,7 +203,8 @@ pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::pipeline::formation::{Wish, formation};
+    use crate::manifest::Process as Wish;
+    use crate::pipeline::formation::formation;
 
     /// v12 of `shop` in `dev`: two of `web`, one `worker`.
     pub(in crate::pipeline) fn release() -> Release {

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::formation::Wish;
 use super::slug::BuildInput;
 use super::{Progress, Push, Say};
-use crate::git::{GitError, Repository, TarStream, TreeSummary, Within};
-use crate::model::{ByteSize, CommitId, ProcessType};
+use crate::git::{GitError, Repository, TarStream, Within};
+use crate::manifest::{self, Manifest, ManifestError, Procfile, ProcfileError};
+use crate::model::{ByteSize, CommitId, ProcessType, TenantName};
 
 /// A commit's tree, and what its `paas.yml` and Procfile ask for.
 #[derive(Debug, Clone)]
@@ -23,7 +23,8 @@ pub(super) struct Source {
     pub build_timeout: Option<Duration>,
     /// The Procfile's process types.
     pub procfile: BTreeSet<ProcessType>,
-    pub wishes: BTreeMap<ProcessType, Wish>,
+    /// What `paas.yml` asks of process types.
+    pub wishes: BTreeMap<ProcessType, manifest::Process>,
     pub env: BTreeMap<String, String>,
     pub domains: Vec<String>,
 }
@@ -33,39 +34,128 @@ pub(super) struct Source {
 pub enum SourceError {
     #[error(transparent)]
     Git(#[from] GitError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Procfile(#[from] ProcfileError),
+    #[error(
+        "building from a Dockerfile is not supported yet; to build without it, set `build: {{builder: buildstep}}` in paas.yml"
+    )]
+    Dockerfile,
+}
+
+/// What a tree holds, and what people should know about it.
+struct Reading {
+    source: Source,
+    step: String,
+    warnings: Vec<&'static str>,
 }
 
 /// Reads the commit's tree.
 pub(super) async fn check_out(push: &Push, say: Say<'_>) -> Result<Source, SourceError> {
-    let (repository, commit) = (push.repository.clone(), push.commit.clone());
-    let read = move || read(repository, commit);
-    let (source, size) = tokio::task::spawn_blocking(read).await.expect("reading a commit does not panic")?;
-    let bytes = ByteSize::new(size.bytes);
-    say(Progress::Step(format!("Source {} ({} files, {bytes})", push.commit.short(), size.files)));
-    Ok(source)
+    let (repository, commit, tenant) = (push.repository.clone(), push.commit.clone(), push.tenant.clone());
+    let read = move || read(repository, commit, &tenant);
+    let reading = tokio::task::spawn_blocking(read).await.expect("reading a commit does not panic")?;
+    say(Progress::Step(reading.step));
+    for warning in reading.warnings {
+        say(Progress::Warning(warning.to_owned()));
+    }
+    Ok(reading.source)
 }
 
-fn read(repository: PathBuf, commit: CommitId) -> Result<(Source, TreeSummary), SourceError> {
+fn read(repository: PathBuf, commit: CommitId, tenant: &TenantName) -> Result<Reading, SourceError> {
     let git = Repository::open(&repository)?;
     // The size was admitted before; this is for people.
     let size = git.summary(&commit, Within::EVERYTHING)?;
-    let source = Source {
-        tree: git.tree_id(&commit)?,
-        repository,
-        commit,
-        build: BuildInput::default(),
-        build_timeout: None,
-        procfile: BTreeSet::new(),
-        wishes: BTreeMap::new(),
-        env: BTreeMap::new(),
-        domains: Vec::new(),
+    let step = format!("Source {} ({} files, {})", commit.short(), size.files, ByteSize::new(size.bytes));
+    let manifest = match git.file(&commit, "paas.yml", manifest::MAX_BYTES as u64)? {
+        Some(text) => Manifest::read(&text)?.for_tenant(tenant),
+        None => Manifest::default(),
     };
-    Ok((source, size))
+    let procfile = match git.file(&commit, "Procfile", manifest::MAX_BYTES as u64)? {
+        Some(text) => Procfile::read(&text)?.commands.into_keys().collect(),
+        None => BTreeSet::new(),
+    };
+    let has_dockerfile =
+        git.root_names(&commit)?.iter().any(|(name, is_directory)| name == "Dockerfile" && !is_directory);
+    refuse_dockerfile(manifest.build.builder, has_dockerfile)?;
+    let tree = git.tree_id(&commit)?;
+    let (procfile, warnings) = runnable(procfile, &manifest);
+    Ok(Reading { source: Source::of(repository, commit, tree, procfile, manifest), step, warnings })
+}
+
+/// A Dockerfile in the root is meant to be used, unless paas.yml says otherwise.
+fn refuse_dockerfile(asked: Option<manifest::Builder>, is_there: bool) -> Result<(), SourceError> {
+    match asked {
+        Some(manifest::Builder::Buildstep) => Ok(()),
+        None if !is_there => Ok(()),
+        Some(manifest::Builder::Dockerfile) | None => Err(SourceError::Dockerfile),
+    }
+}
+
+/// The Procfile's `release` is no process type that runs but a command of the release, as with Heroku.
+fn runnable(mut procfile: BTreeSet<ProcessType>, manifest: &Manifest) -> (BTreeSet<ProcessType>, Vec<&'static str>) {
+    let before = procfile.len();
+    procfile.retain(|process| process.as_str() != "release");
+    let mut warnings = Vec::new();
+    if procfile.len() < before || manifest.release.is_some() {
+        warnings.push("the `release` command is not run: this version does not support it yet");
+    }
+    (procfile, warnings)
 }
 
 impl Source {
+    fn of(
+        repository: PathBuf,
+        commit: CommitId,
+        tree: String,
+        procfile: BTreeSet<ProcessType>,
+        manifest: Manifest,
+    ) -> Self {
+        Self {
+            repository,
+            commit,
+            tree,
+            build: BuildInput { env: manifest.build.env, buildpacks: manifest.build.buildpacks.unwrap_or_default() },
+            build_timeout: manifest.build.timeout.map(crate::model::Period::get),
+            procfile,
+            wishes: manifest.processes,
+            env: manifest.env,
+            domains: manifest.domains.iter().flatten().map(|domain| domain.as_str().to_owned()).collect(),
+        }
+    }
+
     /// The tree as a tar stream, every path below `prefix`.
     pub(super) fn tar(&self, prefix: &str) -> Result<TarStream, GitError> {
         Repository::open(&self.repository)?.tar(&self.commit, prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Builder;
+
+    #[test]
+    fn a_dockerfile_is_refused_unless_it_is_said_to_be_none_of_ours() {
+        for (asked, is_there, allowed) in [
+            (None, false, true),
+            (None, true, false),
+            (Some(Builder::Dockerfile), false, false),
+            (Some(Builder::Dockerfile), true, false),
+            (Some(Builder::Buildstep), true, true),
+        ] {
+            assert_eq!(refuse_dockerfile(asked, is_there).is_ok(), allowed, "{asked:?} {is_there}");
+        }
+    }
+
+    #[test]
+    fn a_release_command_is_no_process_and_is_not_passed_over_in_silence() {
+        let types = || ["web", "release"].map(|name| name.parse().unwrap()).into_iter().collect();
+        let (runs, warnings) = runnable(types(), &Manifest::default());
+        assert_eq!(runs.iter().map(ProcessType::as_str).collect::<Vec<_>>(), ["web"]);
+        assert_eq!(warnings.len(), 1);
+        let (_, none) = runnable(["web".parse().unwrap()].into_iter().collect(), &Manifest::default());
+        assert!(none.is_empty());
     }
 }
