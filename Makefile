@@ -36,6 +36,7 @@ install:
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/man/man8'
 	install -m 755 target/release/paas target/release/paas-receive '$(DESTDIR)$(PREFIX)/bin/'
 	install -m 644 man/*.1 '$(DESTDIR)$(PREFIX)/share/man/man1/'
+	install -m 644 man/*.8 '$(DESTDIR)$(PREFIX)/share/man/man8/'
 	install -D -m 644 completions/paas.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/paas'
 	install -D -m 644 completions/_paas '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_paas'
 	install -D -m 644 completions/paas.fish '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/paas.fish'

@@ -13,6 +13,7 @@ const P256_FINGERPRINT: &str = "SHA256:I4zbA4hHQgOsaHoK60VQMkY/03IakBYR3YE00M52H
 const RSA_1024: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQChMAogM9+t1hdpMXL23IdCOhY0DcKebM5Px/GjJUo/La5QAFwQzLYemhXfRetkbpdvyvdqdZri6/oOzJVoPBocR7YhiIIovq/zdI6PpzKRAT6iPWOC+BAGieQoPyenKp8ryd8fLBAB6tpDFgfHh1SmDikUrrwJaRRcPduAj2N5kQ==";
 
 const PAAS: &str = env!("CARGO_BIN_EXE_paas");
+const RECEIVE: &str = env!("CARGO_BIN_EXE_paas-receive");
 
 /// Somebody's home directory, with a platform of their own that was never started.
 struct Home(TempDir);
@@ -183,4 +184,33 @@ fn a_store_of_a_newer_version_is_not_touched() {
         home.keys(command).is_refused(1, "it was written by a newer version");
     }
     assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn a_key_is_uploaded_on_standard_input_and_its_fingerprint_printed() {
+    let home = Home::new();
+    let upload = |text: &str| home.run(RECEIVE, &["upload-key", "alice"], text.as_bytes());
+    upload("hello\n").is_refused(1, "`hello` is no type of public key");
+    upload("").is_refused(1, "the text is empty");
+    upload(&format!("{ED25519}\n{P256}\n")).is_refused(1, "there are 2 lines");
+    assert!(!home.platform().exists(), "a refusal leaves nothing behind");
+    upload(&format!("{ED25519}\n")).answers(&format!("{ED25519_FINGERPRINT}\n"));
+    upload(ED25519).is_refused(3, "registered already, to the user `alice`");
+    home.run(RECEIVE, &["upload-key", "Alice; rm"], ED25519.as_bytes()).is_refused(2, "is no user name");
+    assert_eq!(home.keys(&["list"]).answer.lines().count(), 2);
+}
+
+#[test]
+fn sshd_is_told_what_a_registered_key_may_run_and_nothing_of_any_other() {
+    let home = Home::new().with_key("a.pub", ED25519);
+    let (key_type, data) = (ED25519.split(' ').next().unwrap(), ED25519.split(' ').nth(1).unwrap());
+    let ask = || home.run(RECEIVE, &["authorized-keys", key_type, data], b"");
+    ask().answers("");
+    home.add(&[], b"").answers(&format!("{ED25519_FINGERPRINT}\n"));
+    let command = format!("{RECEIVE} session --user alice --key {ED25519_FINGERPRINT} --home ~/platform");
+    ask().answers(&format!("restrict,command=\"{command}\" {key_type} {data}\n"));
+    home.run(RECEIVE, &["authorized-keys", "ssh-dss", "AAAA"], b"").answers("");
+    home.run(RECEIVE, &["authorized-keys", "ssh-ed25519", "$(x)\"\n"], b"").answers("");
+    home.keys(&["remove", ED25519_FINGERPRINT]).answers(&format!("{ED25519_FINGERPRINT}\n"));
+    ask().answers("");
 }

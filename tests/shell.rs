@@ -7,6 +7,8 @@ use std::process::Command;
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+use paas::cli::Paas;
+use paas::receive::command::Receive;
 
 /// Set to write the files instead of comparing them.
 const SWITCH: &str = "PAAS_REGENERATE";
@@ -24,19 +26,21 @@ fn generated() -> Files {
     let completions = dir.path().join("completions");
     std::fs::create_dir(&completions).unwrap();
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut paas::cli::Paas::command(), "paas", &completions).unwrap();
+        clap_complete::generate_to(shell, &mut Paas::command(), "paas", &completions).unwrap();
     }
     let mut files = files_in(dir.path());
-    let mut paas = paas::cli::Paas::command().disable_help_subcommand(true);
-    paas.build();
-    add_pages(&paas, &mut files);
+    // Section 1 is for everybody's commands, section 8 for the administrator's and the system's.
+    for (mut command, section) in [(Paas::command(), "1"), (Receive::command(), "8")] {
+        command.build();
+        add_pages(&command, section, &mut files);
+    }
     files
 }
 
 /// The manual page of the command, and those of all below it.
-fn add_pages(command: &clap::Command, files: &mut Files) {
-    let page =
-        clap_mangen::Man::new(command.clone()).source(concat!("paas ", env!("CARGO_PKG_VERSION"))).manual("paas");
+fn add_pages(command: &clap::Command, section: &str, files: &mut Files) {
+    let source = concat!("paas ", env!("CARGO_PKG_VERSION"));
+    let page = clap_mangen::Man::new(command.clone()).section(section).source(source).manual("paas");
     let mut text = Vec::new();
     page.render(&mut text).unwrap();
     let mut text = String::from_utf8(text).unwrap().replace(".SH EXTRA\n", ".SH NOTES\n");
@@ -45,7 +49,7 @@ fn add_pages(command: &clap::Command, files: &mut Files) {
     }
     files.insert(Path::new("man").join(page.get_filename()), text);
     for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
-        add_pages(below, files);
+        add_pages(below, section, files);
     }
 }
 

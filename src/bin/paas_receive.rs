@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use paas::receive::command::{World, run};
-use paas::ui::{Exit, Form, Ui, Wishes};
+use paas::ui::{Exit, Failure, Form, Ui, Wishes};
 
 fn main() -> ExitCode {
     // A variable that is no text is nothing of ours.
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     });
     ExitCode::from(ended.unwrap_or_else(|error| {
         let plain = Wishes { form: Form::Text, quiet: false, colour: false };
-        Ui::of_process(plain).fail(&anyhow::Error::from_boxed(error), Exit::Failed)
+        let exit = error.downcast_ref().map_or(Exit::Failed, Failure::exit);
+        Ui::of_process(plain).fail(&anyhow::Error::from_boxed(error), exit)
     }))
 }

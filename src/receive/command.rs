@@ -11,7 +11,7 @@ use super::authorized_keys::authorized_keys;
 use super::context::PushContext;
 use super::hooks::{Hook, HookRun};
 use super::session::{Outcome, Session};
-use super::upload_key::upload_key;
+use super::upload_key::{UploadKeyError, upload_key};
 use crate::accounts::access::Identity;
 use crate::model::{Fingerprint, UserName};
 use crate::settings::{Home, Settings};
@@ -78,7 +78,8 @@ This is a paas receive host. There is no shell here; git is what it speaks:
   ssh … help                                        this
 ";
 
-/// Runs the command line and gives the exit status; an error is printed by the caller, who ends with 1.
+/// Runs the command line and gives the exit status; an error is printed by the caller, who ends with
+/// the status of a [`Failure`](crate::ui::Failure), else with 1.
 pub async fn run(world: World) -> Result<u8, Box<dyn Error + Send + Sync>> {
     let receive = match Receive::try_parse_from(&world.args) {
         Ok(receive) => receive,
@@ -95,7 +96,8 @@ pub async fn run(world: World) -> Result<u8, Box<dyn Error + Send + Sync>> {
             Ok(line.map_or(0, |line| say(&format!("{line}\n"))))
         }
         Command::UploadKey { home, name } => {
-            let fingerprint = upload_key(&home_of(home)?, &name, std::io::stdin()).await?;
+            let fingerprint =
+                upload_key(&home_of(home)?, &name, std::io::stdin()).await.map_err(UploadKeyError::explained)?;
             Ok(say(&format!("{fingerprint}\n")))
         }
         Command::Session { user, key, home } => {

@@ -8,6 +8,7 @@ use crate::accounts::{InvalidKey, MAX_KEY_BYTES, PublicKey};
 use crate::model::{Fingerprint, UserName};
 use crate::settings::Home;
 use crate::store::{SqliteStore, StoreError};
+use crate::ui::{Exit, Failure};
 
 /// Why the key was not registered.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,18 @@ pub enum UploadKeyError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl UploadKeyError {
+    /// As it is told to whoever uploads, with the exit status that `paas keys add` has too.
+    pub(super) fn explained(self) -> Failure {
+        match self {
+            Self::Invalid(cause) => Failure::new(Exit::Failed, "the key was not registered").because(cause),
+            Self::Key(error @ KeyError::Known { .. }) => Failure::new(Exit::Refused, &error)
+                .advise("`paas keys remove` first, if it is to belong to somebody else"),
+            error => Failure::new(Exit::Failed, "the key was not registered").because(error),
+        }
+    }
 }
 
 /// Registers the key that `input` holds to `user`, and gives the fingerprint to print.
