@@ -89,7 +89,7 @@ AllowUsers {user}
 AuthenticationMethods publickey
 PubkeyAuthentication yes
 AuthorizedKeysFile none
-AuthorizedKeysCommand {receive} --home {home} authorized-keys %t %k
+AuthorizedKeysCommand {receive} authorized-keys --home {home} %t %k
 AuthorizedKeysCommandUser {user}
 PasswordAuthentication no
 KbdInteractiveAuthentication no
@@ -144,7 +144,7 @@ mod tests {
             "ListenAddress 127.0.0.1:2299",
             "AllowUsers paas",
             "AuthorizedKeysFile none",
-            "AuthorizedKeysCommand /usr/local/bin/paas-receive --home /srv/paas authorized-keys %t %k",
+            "AuthorizedKeysCommand /usr/local/bin/paas-receive authorized-keys --home /srv/paas %t %k",
             "AuthorizedKeysCommandUser paas",
             "PasswordAuthentication no",
             "UsePAM no",

@@ -40,6 +40,8 @@ pub enum UpError {
     Sshd(#[from] SshdError),
     #[error(transparent)]
     Service(#[from] ServiceError),
+    #[error("git's hooks could not be put in their place")]
+    Hooks(#[source] io::Error),
     #[error("cannot tell whether this platform is up already")]
     Presence(#[source] io::Error),
     #[error("what an earlier `paas up` left running could not be ended")]
@@ -94,6 +96,7 @@ pub async fn run(
     }
     layout::started_with(home, overrides, &account)?;
     let credentials = layout::root_credentials(home, &account, new_credentials)?;
+    crate::git::install_hooks(&home.hooks()).map_err(UpError::Hooks)?;
     sshd::prepare(settings, programs, &account).await?;
     let services = Services {
         engine: engine_service(settings, programs, &credentials, as_root.then(|| account.name.clone())),
