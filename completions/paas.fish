@@ -32,6 +32,7 @@ complete -c paas -n "__fish_paas_needs_command" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_needs_command" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_needs_command" -f -a "down" -d 'End the running platform; apps keep running'
 complete -c paas -n "__fish_paas_needs_command" -f -a "init" -d 'Write a commented paas.yml and add the git remotes to push to'
+complete -c paas -n "__fish_paas_needs_command" -f -a "engine" -d 'Run apps in this machine\'s Docker and answer Marathon\'s REST API; runs until SIGTERM, tasks keep running then'
 complete -c paas -n "__fish_paas_needs_command" -f -a "keys" -d 'Register, list and remove the SSH keys that may push'
 complete -c paas -n "__fish_paas_needs_command" -f -a "stack" -d 'Make the default builder image'
 complete -c paas -n "__fish_paas_needs_command" -f -a "status" -d 'Show what serves: Docker, the root Marathon, sshd, the tenants\' Marathons'
@@ -52,6 +53,21 @@ complete -c paas -n "__fish_paas_using_subcommand init" -s q -l quiet -d 'Say no
 complete -c paas -n "__fish_paas_using_subcommand init" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand init" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_using_subcommand init" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand engine" -l listen -d 'Where to listen' -r
+complete -c paas -n "__fish_paas_using_subcommand engine" -l state -d 'Where the state and the sandboxes of tasks are kept' -r -f -a "(__fish_complete_directories)"
+complete -c paas -n "__fish_paas_using_subcommand engine" -l network -d 'The bridge network of the containers, made if missing [default: Docker\'s own]' -r
+complete -c paas -n "__fish_paas_using_subcommand engine" -l address -d 'The address at which ports of apps are published' -r
+complete -c paas -n "__fish_paas_using_subcommand engine" -l ports -d 'The ports that apps may be given' -r
+complete -c paas -n "__fish_paas_using_subcommand engine" -l docker -d 'Docker\'s socket' -r -F
+complete -c paas -n "__fish_paas_using_subcommand engine" -l label -d 'A label for every container and network that is made' -r
+complete -c paas -n "__fish_paas_using_subcommand engine" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand engine" -l allow-commands -d 'Let apps be processes of this machine, with this engine\'s user'
+complete -c paas -n "__fish_paas_using_subcommand engine" -l end-commands-on-exit -d 'End the processes of apps with the engine; its next start runs them again'
+complete -c paas -n "__fish_paas_using_subcommand engine" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand engine" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand engine" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand engine" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand engine" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
 complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -s q -l quiet -d 'Say nothing but answers, warnings and failures'

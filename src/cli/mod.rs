@@ -5,6 +5,7 @@
 //! the command needs none), a variant of [`Noun`], and a line in [`Noun::run`].
 
 mod down;
+mod engine;
 mod failures;
 mod init;
 mod keys;
@@ -65,6 +66,7 @@ struct Global {
 enum Noun {
     Down(down::Down),
     Init(init::Init),
+    Engine(engine::Engine),
     Keys(keys::Keys),
     Stack(stack::Stack),
     Status(status::Status),
@@ -77,6 +79,7 @@ impl Noun {
         match self {
             Self::Down(down) => down.run(&world.settings()?, ui).await,
             Self::Init(init) => init.run(&world.settings()?, ui).await,
+            Self::Engine(engine) => engine.run(&world.vars, ui).await,
             Self::Keys(keys) => {
                 let user_home = world.user_home();
                 keys.run(&world.settings()?, user_home.as_deref(), ui).await

@@ -205,19 +205,25 @@ impl Docker {
         }
     }
 
-    /// The last `lines` of what a container wrote.
-    pub async fn container_log(&self, id: &str, lines: u32) -> Result<Vec<ContainerOutput>, DockerError> {
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
+    /// The last `lines` of what a container wrote; without a number, all that Docker keeps.
+    pub async fn container_log(&self, id: &str, lines: Option<u32>) -> Result<Vec<ContainerOutput>, DockerError> {
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .tail(&lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string()))
+            .build();
         let written = self.api.logs(id, Some(options)).try_collect::<Vec<_>>().await;
         let written = written.map_err(|cause| self.failure(format!("read the log of {id:.12}"), cause))?;
         Ok(written.into_iter().map(ContainerOutput::from).collect())
     }
 
-    /// The deaths of containers with the label, from now on, until the connection ends.
+    /// The deaths of containers with the label, from `since` on (seconds since 1970), until the connection ends. Docker
+    /// remembers its last 256 events, so that none is missed between asking what there is and listening.
     pub fn container_deaths(
         &self,
         label: &str,
         value: &str,
+        since: i64,
     ) -> impl Stream<Item = Result<ContainerDied, DockerError>> + Send + use<> {
         let filters = HashMap::from([
             ("type", vec!["container".to_owned()]),
@@ -225,13 +231,15 @@ impl Docker {
             ("label", vec![format!("{label}={value}")]),
         ]);
         let docker = self.clone();
-        self.api.events(Some(EventsOptionsBuilder::new().filters(&filters).build())).filter_map(move |event| {
-            let found = match event {
-                Ok(message) => ContainerDied::read(message).map(Ok),
-                Err(cause) => Some(Err(docker.failure("report what containers do", cause))),
-            };
-            std::future::ready(found)
-        })
+        self.api
+            .events(Some(EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build()))
+            .filter_map(move |event| {
+                let found = match event {
+                    Ok(message) => ContainerDied::read(message).map(Ok),
+                    Err(cause) => Some(Err(docker.failure("report what containers do", cause))),
+                };
+                std::future::ready(found)
+            })
     }
 
     /// Runs a command in a running container and answers its exit status.

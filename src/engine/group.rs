@@ -200,6 +200,10 @@ pub fn settle_versions(old: &Group, new: &mut Group, now: Moment) {
         if before.is_some_and(|before| std::ptr::eq(&raw const **before, app) || **before == *app) {
             return None;
         }
+        // A restart changes nothing else, and has its version already.
+        if app.version == now && app.version_info.is_some() {
+            return None;
+        }
         let mut app = app.clone();
         match before.map(|before| (before, before.version_info.as_ref())) {
             Some((before, Some(info))) if same_but_instances(before, &app) => {

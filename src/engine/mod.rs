@@ -5,19 +5,27 @@
 //! their decisions; `supervisor` owns it, writes every change to the `journal` before it acts, and lets `tasks` drive
 //! Docker and processes. `api` speaks Marathon's REST API; what clients send is read by `reading`.
 
+pub mod api;
 pub mod backoff;
+pub mod clock;
+pub mod core;
 pub mod deployment;
 pub mod environment;
 pub mod event;
 pub mod group;
 pub mod health;
 pub mod instance;
+pub mod journal;
 pub mod moment;
 pub mod plan;
 pub mod ports;
 pub mod reading;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod serve;
+pub mod supervisor;
+pub mod tasks;
 pub mod upgrade;
 
 pub use moment::Moment;
+pub use serve::{Engine, EngineError, Options};

@@ -3,6 +3,7 @@
 //! The library below never prints; it reports through values and callbacks, which end here.
 
 mod failure;
+mod log;
 mod progress;
 mod table;
 
@@ -12,6 +13,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 pub use failure::{Exit, Failure, explain};
+pub use log::log_to_stderr;
 pub use progress::Progress;
 pub use table::{Table, printable};
 

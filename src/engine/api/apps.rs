@@ -1,0 +1,222 @@
+//! `/v2/apps`: definitions of apps.
+
+use std::sync::Arc;
+
+use axum::http::Method;
+use serde_json::json;
+
+use super::super::core::{Accepted, Core, How};
+use super::super::group::{self, Group};
+use super::super::reading::{self, AppRequest, Asked as Told, Refusal};
+use super::super::supervisor::Desk;
+use super::super::{Moment, event};
+use super::answer::Answer;
+use super::labels::Selector;
+use super::views::{self, Embed};
+use super::{Api, Asked, how, parent};
+use crate::marathon::{App, AppInfo, Identifiable, PathId, TaskCounts};
+
+impl Api {
+    pub(super) async fn list_apps(&self, asked: Asked) -> Result<Answer, Refusal> {
+        let filter = Filter::of(&asked)?;
+        let embed = Embed::LIST.with(asked.all("embed").iter().map(String::as_str));
+        let apps = self.shared().asker.ask(move |desk| {
+            let chosen = desk.core.root().all_apps().into_iter().filter(|app| filter.lets_pass(app));
+            chosen.map(|app| views::app(&desk.core, app, embed)).collect::<Vec<_>>()
+        });
+        Ok(Answer::json(&json!({ "apps": apps.await? })))
+    }
+
+    pub(super) async fn apps_below(&self, group: PathId, asked: Asked) -> Result<Answer, Refusal> {
+        let embed = Embed::ONE.with(asked.all("embed").iter().map(String::as_str));
+        let apps = self.shared().asker.ask(move |desk| {
+            let found =
+                desk.core.root().group(&group).ok_or_else(|| Refusal::unknown_group(&group, Told::ByLooking))?;
+            Ok::<_, Refusal>(
+                found.all_apps().into_iter().map(|app| views::app(&desk.core, app, embed)).collect::<Vec<_>>(),
+            )
+        });
+        Ok(Answer::json(&json!({ "*": apps.await?? })))
+    }
+
+    pub(super) async fn show_app(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
+        let embed = Embed::ONE.with(asked.all("embed").iter().map(String::as_str));
+        let app = self.shared().asker.ask(move |desk| {
+            let app = desk.core.app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByLooking))?;
+            Ok::<_, Refusal>(views::app(&desk.core, app, embed))
+        });
+        Ok(Answer::json(&json!({ "app": app.await?? })))
+    }
+
+    pub(super) async fn create_app(&self, asked: Asked) -> Result<Answer, Refusal> {
+        let app = reading::read_app(&asked.body, &self.shared().rules)?;
+        let (id, how) = (app.id.clone(), how(&asked, false, parent(&app.id)));
+        let (client, uri) = (asked.client_ip(), asked.uri.path().to_owned());
+        let made = self.shared().asker.ask(move |desk| {
+            let core = &mut desk.core;
+            if core.app(&app.id).is_some() {
+                return Err(Refusal::app_exists(&app.id));
+            }
+            // What is answered has its version, and neither its ports nor the version's history.
+            let version = core.fresh_version();
+            let shown = App { version: version.to_string(), version_info: None, ..app.clone() };
+            let mut tree = core.root().clone();
+            tree.put_app(Arc::new(app));
+            core.tell(event::api_post(client, &uri, &shown));
+            let accepted = change(core, tree, version, &how)?;
+            Ok((shown, accepted))
+        });
+        let (shown, accepted) = made.await??;
+        let info = AppInfo {
+            counts: Some(TaskCounts::default()),
+            deployments: Some(vec![Identifiable { id: accepted.deployment }]),
+            ..AppInfo::new(shown)
+        };
+        let location = asked.location(&self.shared().leader, &id);
+        Ok(Answer::json(&info).created(&location).begun_by(accepted))
+    }
+
+    pub(super) async fn put_app(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
+        let partial = asked.flag("partialUpdate", true);
+        let rules = self.shared().rules.clone();
+        let location = asked.location(&self.shared().leader, &id);
+        let body = asked.body.clone();
+        let (existed, accepted) = self
+            .change_app(id, &asked, move |id, current| reading::read_app_change(&body, id, current, partial, &rules))
+            .await?;
+        let answer = Answer::deployment(accepted);
+        Ok(if existed { answer } else { answer.created(&location) })
+    }
+
+    pub(super) async fn patch_app(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
+        let rules = self.shared().rules.clone();
+        let body = asked.body.clone();
+        let read = move |id: &PathId, current: Option<&App>| reading::read_app_patch(&body, id, current, &rules);
+        let (_, accepted) = self.change_app(id, &asked, read).await?;
+        Ok(Answer::deployment(accepted))
+    }
+
+    /// Changes one app; answers whether it was there before.
+    async fn change_app(
+        &self,
+        id: PathId,
+        asked: &Asked,
+        read: impl FnOnce(&PathId, Option<&App>) -> Result<AppRequest, Refusal> + Send + 'static,
+    ) -> Result<(bool, Accepted), Refusal> {
+        let how = how(asked, false, parent(&id));
+        let (client, uri) = (asked.client_ip(), asked.uri.path().to_owned());
+        let changed = self.shared().asker.ask(move |desk| {
+            let current = desk.core.app(&id).cloned();
+            let app = definition(desk, &id, read(&id, current.as_deref())?)?;
+            let mut tree = desk.core.root().clone();
+            tree.put_app(Arc::new(app));
+            let version = desk.core.fresh_version();
+            let accepted = change(&mut desk.core, tree, version, &how)?;
+            if let Some(app) = desk.core.app(&id).cloned() {
+                desk.core.tell(event::api_post(client, &uri, &app));
+            }
+            Ok::<_, Refusal>((current.is_some(), accepted))
+        });
+        changed.await?
+    }
+
+    pub(super) async fn change_apps(&self, asked: Asked) -> Result<Answer, Refusal> {
+        let create = asked.method == Method::PUT;
+        let partial = asked.flag("partialUpdate", true) || !create;
+        let rules = self.shared().rules.clone();
+        let how = how(&asked, false, PathId::root());
+        let accepted = self.shared().asker.ask(move |desk| {
+            let root = desk.core.root();
+            let find = |id: &PathId| root.app(id).map(|app| &**app);
+            let requests = reading::read_app_changes(&asked.body, partial, create, find, &rules)?;
+            let mut tree = root.clone();
+            for (id, request) in requests {
+                tree.put_app(Arc::new(definition(desk, &id, request)?));
+            }
+            let version = desk.core.fresh_version();
+            change(&mut desk.core, tree, version, &how)
+        });
+        Ok(Answer::deployment(accepted.await??))
+    }
+
+    pub(super) async fn delete_app(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
+        let how = how(&asked, true, parent(&id));
+        let accepted = self.shared().asker.ask(move |desk| {
+            let mut tree = desk.core.root().clone();
+            tree.app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByChanging))?;
+            tree.remove_app(&id);
+            let version = desk.core.fresh_version();
+            change(&mut desk.core, tree, version, &how)
+        });
+        Ok(Answer::deployment(accepted.await??))
+    }
+
+    pub(super) async fn restart_app(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
+        let how = how(&asked, false, parent(&id));
+        let accepted = self.shared().asker.ask(move |desk| {
+            let app = desk.core.app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByChanging))?;
+            let version = desk.core.fresh_version();
+            let restarted = group::restarted(app, version);
+            let mut tree = desk.core.root().clone();
+            tree.put_app(Arc::new(restarted));
+            change(&mut desk.core, tree, version, &how)
+        });
+        Ok(Answer::deployment(accepted.await??))
+    }
+
+    pub(super) async fn app_versions(&self, id: PathId) -> Result<Answer, Refusal> {
+        let versions = self.shared().asker.ask(move |desk| {
+            desk.core.app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByLooking))?;
+            Ok::<_, Refusal>(desk.journal.app_versions(&id)?)
+        });
+        Ok(Answer::json(&json!({ "versions": versions.await?? })))
+    }
+
+    pub(super) async fn app_version(&self, id: PathId, version: String) -> Result<Answer, Refusal> {
+        let at = Self::version(&version)?;
+        let app = self.shared().asker.ask(move |desk| {
+            let found = desk.journal.app(&id, &at.to_string())?;
+            found.ok_or_else(|| Refusal::unknown_app_version(&id, at))
+        });
+        Ok(Answer::json(&app.await??))
+    }
+}
+
+/// The definition that a request asks for.
+fn definition(desk: &Desk, id: &PathId, request: AppRequest) -> Result<App, Refusal> {
+    match request {
+        AppRequest::Define(app) => Ok(*app),
+        AppRequest::RollBack(version) => {
+            let found = desk.journal.app(id, &version.to_string())?;
+            found.ok_or_else(|| Refusal::unknown_app(id, Told::ByChanging))
+        }
+    }
+}
+
+/// Asks for another tree, of which the ports of apps are settled first.
+pub(super) fn change(core: &mut Core, mut tree: Group, version: Moment, how: &How) -> Result<Accepted, Refusal> {
+    reading::settle(core.root(), &mut tree)?;
+    Ok(core.change(tree, version, how)?)
+}
+
+/// Which apps a list has.
+struct Filter {
+    cmd: Option<String>,
+    id: Option<String>,
+    label: Option<Selector>,
+}
+
+impl Filter {
+    fn of(asked: &Asked) -> Result<Self, Refusal> {
+        let lower = |name: &str| asked.one(name).filter(|text| !text.is_empty()).map(str::to_lowercase);
+        let label = asked.one("label").map(Selector::parse).transpose();
+        let label = label.map_err(|error| Refusal::unprocessable(error.to_string()))?;
+        Ok(Self { cmd: lower("cmd"), id: lower("id"), label })
+    }
+    fn lets_pass(&self, app: &App) -> bool {
+        let cmd = app.cmd.as_deref().unwrap_or_default().to_lowercase();
+        self.cmd.as_ref().is_none_or(|wanted| cmd.contains(wanted))
+            && self.id.as_ref().is_none_or(|wanted| app.id.to_string().contains(wanted))
+            && self.label.as_ref().is_none_or(|wanted| wanted.matches(&app.labels))
+    }
+}

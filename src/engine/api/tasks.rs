@@ -1,0 +1,177 @@
+//! Tasks: listed, killed, wiped, scaled away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::super::core::{Accepted, Core, How};
+use super::super::instance::{Goal, Instance, InstanceId, TaskId};
+use super::super::reading::{self, Asked as Told, Refusal};
+use super::answer::Answer;
+use super::apps::change;
+use super::{Api, Asked, parent, views};
+use crate::marathon::{App, PathId, Task, TaskState};
+
+/// What else is done when tasks are killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kill {
+    /// There are to be fewer.
+    scale: bool,
+    /// Others, of new names, take their place.
+    wipe: bool,
+    force: bool,
+}
+
+/// What became of tasks that were to be killed.
+enum Killed {
+    Tasks(Vec<Task>),
+    Scaled(Accepted),
+}
+
+impl Kill {
+    fn of(asked: &Asked) -> Result<Self, Refusal> {
+        let flag = |name| asked.flag(name, false);
+        let kill = Self { scale: flag("scale"), wipe: flag("wipe"), force: flag("force") };
+        if kill.scale && kill.wipe {
+            return Err(Refusal::message(400, "You cannot use scale and wipe at the same time."));
+        }
+        Ok(kill)
+    }
+
+    fn carry_out(self, core: &mut Core, instances: &[InstanceId], group: PathId) -> Result<Killed, Refusal> {
+        if self.scale {
+            return self.scale_down(core, instances, group).map(Killed::Scaled);
+        }
+        let shown = instances.iter().filter_map(|id| views::task(core, core.instance(id)?, false)).collect();
+        for id in instances {
+            if self.wipe {
+                core.decommission(id, Goal::Wiped);
+            } else {
+                core.kill_task(id);
+            }
+        }
+        Ok(Killed::Tasks(shown))
+    }
+
+    fn scale_down(self, core: &mut Core, instances: &[InstanceId], group: PathId) -> Result<Accepted, Refusal> {
+        let mut fewer: BTreeMap<&PathId, u32> = BTreeMap::new();
+        for id in instances {
+            *fewer.entry(id.app()).or_default() += 1;
+        }
+        let mut tree = core.root().clone();
+        for (app, count) in fewer {
+            if let Some(app) = core.app(app) {
+                tree.put_app(Arc::new(App { instances: app.instances.saturating_sub(count), ..App::clone(app) }));
+            }
+        }
+        let how = How { force: self.force, group, chosen: instances.iter().cloned().collect() };
+        let version = core.fresh_version();
+        change(core, tree, version, &how)
+    }
+}
+
+impl Api {
+    pub(super) async fn tasks_of(&self, id: PathId) -> Result<Answer, Refusal> {
+        let tasks = self.shared().asker.ask(move |desk| {
+            desk.core.app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByLooking))?;
+            Ok::<_, Refusal>(tasks(&desk.core, &id))
+        });
+        Ok(Answer::json(&json!({ "tasks": tasks.await?? })))
+    }
+
+    pub(super) async fn tasks_below(&self, group: PathId) -> Result<Answer, Refusal> {
+        let tasks = self.shared().asker.ask(move |desk| {
+            let found =
+                desk.core.root().group(&group).ok_or_else(|| Refusal::unknown_group(&group, Told::ByLooking))?;
+            let apps = found.all_apps().into_iter();
+            Ok::<_, Refusal>(apps.flat_map(|app| tasks(&desk.core, &app.id)).collect::<Vec<_>>())
+        });
+        Ok(Answer::json(&json!({ "tasks": tasks.await?? })))
+    }
+
+    pub(super) async fn all_tasks(&self, asked: Asked) -> Result<Answer, Refusal> {
+        let wanted = asked.all("status").iter().filter_map(|word| status(word)).collect::<Vec<_>>();
+        let tasks = self.shared().asker.ask(move |desk| {
+            let all = desk.core.all_instances().filter_map(|instance| views::task(&desk.core, instance, true));
+            all.filter(|task| wanted.is_empty() || wanted.contains(&task.state)).collect::<Vec<_>>()
+        });
+        Ok(Answer::json(&json!({ "tasks": tasks.await? })))
+    }
+
+    pub(super) async fn kill_tasks_of(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
+        let kill = Kill::of(&asked)?;
+        let host = asked.one("host").filter(|host| *host != "*").map(str::to_owned);
+        let killed = self.shared().asker.ask(move |desk| {
+            let core = &mut desk.core;
+            if core.app(&id).is_none() {
+                let looked = Told::ByLooking;
+                return Err(if kill.scale {
+                    Refusal::unknown_path(&id, looked)
+                } else {
+                    Refusal::unknown_app(&id, looked)
+                });
+            }
+            let here = host.is_none_or(|host| host == core.place.host);
+            let alive = core.instances(&id).filter(|instance| here && instance.is_alive());
+            let instances = alive.map(|instance| instance.id.clone()).collect::<Vec<_>>();
+            kill.carry_out(core, &instances, PathId::root())
+        });
+        Ok(answer(killed.await??))
+    }
+
+    pub(super) async fn kill_task_of(&self, id: PathId, task: String, asked: Asked) -> Result<Answer, Refusal> {
+        let kill = Kill::of(&asked)?;
+        let killed = self.shared().asker.ask(move |desk| {
+            let core = &mut desk.core;
+            core.app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByLooking))?;
+            let found =
+                task.parse().ok().and_then(|task: TaskId| instance_of(core, &task)).map(|found| found.id.clone());
+            let found = found.filter(|found| *found.app() == id).ok_or_else(|| Refusal::unknown_task(&task))?;
+            kill.carry_out(core, &[found], parent(&id))
+        });
+        Ok(match killed.await?? {
+            Killed::Tasks(tasks) => Answer::json(&json!({ "task": tasks.first() })),
+            killed @ Killed::Scaled(_) => answer(killed),
+        })
+    }
+
+    pub(super) async fn delete_tasks(&self, asked: Asked) -> Result<Answer, Refusal> {
+        let ids = reading::read_task_ids(&asked.body)?;
+        let kill = Kill::of(&asked)?;
+        let killed = self.shared().asker.ask(move |desk| {
+            let core = &mut desk.core;
+            // A task of before is not what its instance runs now.
+            let present =
+                |task: &TaskId| core.instance(&task.instance).filter(|found| found.task().as_ref() == Some(task));
+            let tasks = ids.iter().filter_map(|id| id.parse().ok());
+            let found = tasks.filter_map(|task| present(&task).map(|found| found.id.clone())).collect::<BTreeSet<_>>();
+            kill.carry_out(core, &found.into_iter().collect::<Vec<_>>(), PathId::root())
+        });
+        Ok(answer(killed.await??))
+    }
+}
+
+fn answer(killed: Killed) -> Answer {
+    match killed {
+        Killed::Tasks(tasks) => Answer::json(&json!({ "tasks": tasks })),
+        Killed::Scaled(accepted) => Answer::deployment(accepted),
+    }
+}
+
+fn tasks(core: &Core, app: &PathId) -> Vec<Task> {
+    core.instances(app).filter_map(|instance| views::task(core, instance, false)).collect()
+}
+
+/// The instance that a task is or was one of.
+fn instance_of<'a>(core: &'a Core, task: &TaskId) -> Option<&'a Instance> {
+    core.instance(&task.instance).filter(|instance| task.incarnation <= instance.incarnation)
+}
+
+fn status(word: &str) -> Option<TaskState> {
+    match word {
+        "running" => Some(TaskState::Running),
+        "staging" => Some(TaskState::Staging),
+        _ => None,
+    }
+}

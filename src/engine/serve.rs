@@ -1,0 +1,193 @@
+//! Starts an engine: opens its state, takes up what runs, and answers until it is told to end.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::api::{Api, Shared};
+use super::clock::Clock;
+use super::core::{Core, Machine};
+use super::event::{Hub, Place};
+use super::journal::{Journal, JournalError};
+use super::ports::HostPorts;
+use super::reading::Rules;
+use super::supervisor::{Desk, Supervisor};
+use super::tasks::{Sandboxes, Setting, Tasks};
+use crate::docker::{Docker, DockerError, InstanceNetwork, Socket};
+use crate::model::Secret;
+
+/// How an engine is run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub listen: SocketAddr,
+    pub state: PathBuf,
+    /// Apps may be processes of this machine, and containers may have what amounts to the same.
+    pub allow_commands: bool,
+    /// Command tasks end when the engine is told to, and are launched again at its next start.
+    pub end_commands_on_exit: bool,
+    /// The bridge network of its containers, made if missing; without it Docker's own.
+    pub network: Option<String>,
+    /// Host ports are published there, and tasks name it as their host.
+    pub address: IpAddr,
+    pub ports: RangeInclusive<u16>,
+    pub docker: Socket,
+    /// On everything it makes in Docker.
+    pub labels: HashMap<String, String>,
+    /// `user:password`, asked of every request.
+    pub credentials: Option<Secret>,
+    /// `$PATH` of command tasks.
+    pub path: String,
+}
+
+/// Why an engine cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    #[error("cannot listen at {address}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot answer requests any more")]
+    Serve(#[source] io::Error),
+    #[error("cannot find out what the machine has")]
+    Machine(#[source] io::Error),
+}
+
+/// An engine that listens, and does not answer yet.
+#[derive(Debug)]
+pub struct Engine {
+    listener: TcpListener,
+    address: SocketAddr,
+    api: Api,
+    supervisor: Supervisor,
+    tasks: Tasks,
+    shutdown: CancellationToken,
+    end_commands: bool,
+}
+
+/// How long requests that are being answered may take when the engine ends.
+const DRAIN: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Opens the state and listens. Docker is asked later, and may be away.
+    pub async fn open(options: Options) -> Result<Self, EngineError> {
+        let mut journal = Journal::open(&options.state)?;
+        let engine = journal.engine_id()?;
+        let docker = Docker::at(options.docker)?;
+        let listener = TcpListener::bind(options.listen).await;
+        let listener = listener.map_err(|cause| EngineError::Listen { address: options.listen, cause })?;
+        let address = listener.local_addr().map_err(EngineError::Serve)?;
+        let host = if options.address.is_unspecified() { "127.0.0.1".to_owned() } else { options.address.to_string() };
+        let place = Place { address: options.address, host: host.clone(), agent: format!("{engine}-S0") };
+        let clock = Clock::new();
+        let ports = HostPorts::new(options.ports.clone(), options.address);
+        let machine = machine(&options.state).map_err(EngineError::Machine)?;
+        let core = Core::new(journal.load()?, place.clone(), machine, ports, clock.now());
+        let setting = Setting {
+            docker,
+            engine: engine.clone(),
+            network: options.network.map_or(InstanceNetwork::DefaultBridge, InstanceNetwork::Named),
+            labels: options.labels,
+            address: options.address,
+            host,
+            path: options.path,
+            sandboxes: Sandboxes::in_state(&absolute(&options.state)),
+            clock: clock.clone(),
+        };
+        let (reporter, reports) = mpsc::unbounded_channel();
+        let tasks = Tasks::new(setting, reporter);
+        let hub = Hub::new();
+        let (supervisor, asker) = Supervisor::new(Desk { core, journal }, tasks.clone(), hub.clone(), clock, reports);
+        let shutdown = CancellationToken::new();
+        let api = Api::new(Shared {
+            asker,
+            tasks: tasks.clone(),
+            hub,
+            rules: Rules { commands: options.allow_commands, ..Rules::default() },
+            place,
+            leader: leader(address),
+            credentials: options.credentials,
+            framework: format!("{engine}-0000"),
+            ports: options.ports,
+            shutdown: shutdown.clone(),
+        });
+        let end_commands = options.end_commands_on_exit;
+        Ok(Self { listener, address, api, supervisor, tasks, shutdown, end_commands })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests and keeps what is asked for running until `ended`. Tasks keep running then.
+    pub async fn run(self, ended: impl Future<Output = ()>) -> Result<(), EngineError> {
+        let docker = tokio::spawn({
+            let tasks = self.tasks.clone();
+            async move { tasks.follow_docker().await }
+        });
+        let stopped = CancellationToken::new();
+        let supervising = tokio::spawn({
+            let (supervisor, stopped, end_commands) = (self.supervisor, stopped.clone(), self.end_commands);
+            async move { supervisor.run(stopped.cancelled_owned(), end_commands).await }
+        });
+        let draining = self.shutdown.clone();
+        let serving = axum::serve(self.listener, self.api.service())
+            .with_graceful_shutdown(draining.clone().cancelled_owned())
+            .into_future();
+        let mut serving = std::pin::pin!(serving);
+        let served = tokio::select! {
+            served = &mut serving => served,
+            () = ended => {
+                draining.cancel();
+                tokio::time::timeout(DRAIN, serving).await.unwrap_or(Ok(()))
+            }
+        };
+        docker.abort();
+        stopped.cancel();
+        if let Err(error) = supervising.await {
+            tracing::error!(%error, "the supervisor did not end as it should");
+        }
+        served.map_err(EngineError::Serve)
+    }
+}
+
+/// What an engine calls itself; one that listens everywhere is reached here too.
+fn leader(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port()).to_string()
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn machine(state: &Path) -> io::Result<Machine> {
+    let cpus = std::thread::available_parallelism()?.get();
+    let memory = std::fs::read_to_string("/proc/meminfo")?;
+    let total =
+        memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let disk = rustix::fs::statvfs(state)?;
+    #[allow(clippy::cast_precision_loss, reason = "a machine has fewer than 2^53 bytes of anything")]
+    let disk = (disk.f_blocks * disk.f_frsize) as f64 / f64::from(1 << 20);
+    Ok(Machine {
+        cpus: f64::from(u32::try_from(cpus).unwrap_or(u32::MAX)),
+        mem: total.map_or(0.0, |kibibytes: u32| f64::from(kibibytes) / 1024.0),
+        disk,
+    })
+}

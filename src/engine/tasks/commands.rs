@@ -1,0 +1,246 @@
+//! Tasks that are processes of this machine: each in a session of its own, so that it outlives the engine.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::inotify;
+use rustix::process::{Pid, PidfdFlags, Signal};
+use tokio::io::unix::AsyncFd;
+use tokio::process::Command;
+
+use super::super::core::{Exit, NotLaunched};
+use super::super::environment;
+use super::super::instance::{Handle, Placed, TaskId};
+use super::{Report, Sandboxes, Tasks, lock};
+use crate::marathon::App;
+
+/// Begins a new session and becomes the program; part of every Debian.
+const SETSID: &str = "/usr/bin/setsid";
+
+impl Tasks {
+    /// Runs a command until it ends.
+    pub(super) async fn run_command(&self, task: &TaskId, app: &App, placed: &Placed) {
+        self.report(Report::Launching(task.clone()));
+        let mut child = match self.command(task, app, placed).and_then(|mut command| command.spawn()) {
+            Ok(child) => child,
+            Err(error) => {
+                let why = NotLaunched::Failed(format!("cannot run the command: {error}"));
+                return self.report(Report::NotLaunched { task: task.clone(), why });
+            }
+        };
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
+        // It cannot have been reaped, so it is still there to be looked at.
+        let handle = Handle::Process { pid, started: started(pid).unwrap_or_default() };
+        lock(&self.0.children).insert(task.clone());
+        let at = self.setting().clock.now();
+        self.report(Report::Started { task: task.clone(), handle, address: None, at });
+        let exit = child.wait().await.map_or(Exit::Unknown("nobody saw it end"), exit);
+        end_group(pid);
+        lock(&self.0.children).remove(task);
+        self.report(Report::Ended { task: task.clone(), exit });
+    }
+
+    fn command(&self, task: &TaskId, app: &App, placed: &Placed) -> std::io::Result<Command> {
+        let setting = self.setting();
+        setting.sandboxes.make(task)?;
+        let [stdout, stderr] = setting.sandboxes.open_outputs(task)?;
+        let sandbox = setting.sandboxes.sandbox(task);
+        let mut command = Command::new(SETSID);
+        match &app.cmd {
+            Some(cmd) => command.args(["/bin/sh", "-c", cmd]),
+            None => command.args(&app.args),
+        };
+        command
+            .env_clear()
+            // Nothing of the engine's own environment: it may hold its credentials.
+            .env("PATH", &setting.path)
+            .env("MESOS_DIRECTORY", &sandbox)
+            .envs(environment::of_task(app, task, &placed.ports, &setting.host, &sandbox.to_string_lossy()))
+            .current_dir(&sandbox)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr);
+        Ok(command)
+    }
+
+    /// SIGTERM to the process and all it started, SIGKILL after `grace`.
+    pub(super) async fn end_process(&self, task: &TaskId, pid: i32, began: u64, grace: Duration) {
+        if started(pid) != Some(began) {
+            return self.report(Report::Ended { task: task.clone(), exit: Exit::Unknown("it was gone already") });
+        }
+        signal_group(pid, Signal::TERM);
+        if tokio::time::timeout(grace, gone(pid, began)).await.is_err() {
+            end_group(pid);
+        }
+    }
+
+    /// Waits for the end of a process that is no child of this one.
+    pub(super) async fn await_process(&self, task: &TaskId, pid: i32, began: u64) {
+        gone(pid, began).await;
+        end_group(pid);
+        let exit = Exit::Unknown("it ended; how, only the engine that began it could have seen");
+        self.report(Report::Ended { task: task.clone(), exit });
+    }
+
+    /// Cuts a command's outputs whenever they have become too long.
+    pub(super) async fn bound_output(&self, task: &TaskId) {
+        // Writes come in bursts; one look a second is enough.
+        const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+        let outputs = self.setting().sandboxes.outputs(task);
+        let watch = match watch_writes(&outputs) {
+            Ok(watch) => watch,
+            Err(error) => return tracing::warn!(%task, %error, "the outputs of a task are not bounded"),
+        };
+        loop {
+            for output in &outputs {
+                if let Err(error) = Sandboxes::bound(output) {
+                    tracing::warn!(%task, %error, "cannot cut an output");
+                }
+            }
+            let Ok(mut ready) = watch.readable().await else { return };
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            let mut events = [0_u8; 4096];
+            while rustix::io::read(watch.get_ref(), &mut events).is_ok_and(|read| read > 0) {}
+            ready.clear_ready();
+        }
+    }
+}
+
+fn watch_writes(paths: &[std::path::PathBuf]) -> std::io::Result<AsyncFd<OwnedFd>> {
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+    for path in paths {
+        inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY)?;
+    }
+    watched(watch)
+}
+
+/// A descriptor that can be waited for.
+#[allow(deprecated, reason = "its successor is for types whose descriptor may change; an OwnedFd's never does")]
+fn watched(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(descriptor)
+}
+
+/// Waits until the process is gone; at once when it is, or when its number is another's.
+async fn gone(pid: i32, began: u64) {
+    let Some(number) = Pid::from_raw(pid) else { return };
+    let Ok(process) = rustix::process::pidfd_open(number, PidfdFlags::NONBLOCK) else { return };
+    if started(pid) != Some(began) {
+        return;
+    }
+    // It becomes readable when the process has ended.
+    match watched(process) {
+        Ok(process) => {
+            let _ = process.readable().await;
+        }
+        Err(error) => tracing::warn!(pid, %error, "cannot wait for a process"),
+    }
+}
+
+/// The place of `starttime`, the 22nd field, after the first two, which are the number and the name.
+const START_TIME: usize = 22 - 3;
+
+/// When a process began, in clock ticks since the machine's start; none when there is no such process.
+fn started(pid: i32) -> Option<u64> {
+    // The name, in brackets, may hold anything; what follows its end is numbers.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let after_name = stat.rsplit_once(')')?.1;
+    after_name.split_whitespace().nth(START_TIME)?.parse().ok()
+}
+
+fn signal_group(pid: i32, signal: Signal) {
+    if let Some(group) = Pid::from_raw(pid) {
+        // Gone already is as good.
+        let _ = rustix::process::kill_process_group(group, signal);
+    }
+}
+
+/// Ends what a task left behind.
+fn end_group(pid: i32) {
+    signal_group(pid, Signal::KILL);
+}
+
+fn exit(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Status(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Unknown("nobody saw how it ended"),
+    }
+}
+
+/// The process of a task that an earlier engine began: still that one, if its handle is known, or found by its
+/// environment, if the engine was killed before it could note the handle.
+pub fn find_process(task: &TaskId, handle: Option<&Handle>) -> Option<Handle> {
+    match handle {
+        Some(Handle::Process { pid, started: began }) => (started(*pid) == Some(*began) && !is_zombie(*pid))
+            .then_some(Handle::Process { pid: *pid, started: *began }),
+        Some(Handle::Container(_)) => None,
+        None => search(&format!("MESOS_TASK_ID={task}")),
+    }
+}
+
+/// The leader of a session with that variable in its environment.
+fn search(variable: &str) -> Option<Handle> {
+    let processes = std::fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    processes.filter(|pid| is_session_leader(*pid)).find_map(|pid: i32| {
+        let environment = std::fs::read(Path::new("/proc").join(pid.to_string()).join("environ")).ok()?;
+        let has = environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes());
+        has.then(|| started(pid)).flatten().map(|started| Handle::Process { pid, started })
+    })
+}
+
+fn is_session_leader(pid: i32) -> bool {
+    let number = Pid::from_raw(pid);
+    number.is_some_and(|number| rustix::process::getsid(Some(number)).is_ok_and(|session| session == number))
+}
+
+fn is_zombie(pid: i32) -> bool {
+    let Some(process) = Pid::from_raw(pid) else { return true };
+    let Ok(process) = rustix::process::pidfd_open(process, PidfdFlags::empty()) else { return true };
+    let mut ended = [PollFd::new(&process, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut ended, Some(&at_once)).is_ok_and(|ready| ready > 0)
+}
+
+/// Ends processes because the engine ends: SIGTERM to all, SIGKILL to each after its grace.
+pub(in crate::engine) async fn end_all(processes: Vec<(i32, u64, Duration)>) {
+    let ending = processes.into_iter().filter(|(pid, began, _)| started(*pid) == Some(*began)).map(
+        |(pid, began, grace)| async move {
+            signal_group(pid, Signal::TERM);
+            if tokio::time::timeout(grace, gone(pid, began)).await.is_err() {
+                end_group(pid);
+            }
+        },
+    );
+    futures_util::future::join_all(ending).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_is_known_by_when_it_began_and_its_end_is_seen() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = i32::try_from(child.id().unwrap()).unwrap();
+        let began = started(pid).unwrap();
+        let handle = Handle::Process { pid, started: began };
+        let task = "a.instance-0ec8a2b0-e722-11f1-aa61-0242189058f9._app.1".parse().unwrap();
+        assert_eq!(find_process(&task, Some(&handle)), Some(handle.clone()));
+        assert_eq!(find_process(&task, Some(&Handle::Process { pid, started: began + 1 })), None);
+        child.start_kill().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), gone(pid, began)).await.unwrap();
+        // Ended, though nobody has asked how.
+        assert_eq!(find_process(&task, Some(&handle)), None);
+        child.wait().await.unwrap();
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_never_began() {
+        assert_eq!(started(i32::MAX), None);
+        assert_eq!(started(i32::try_from(std::process::id()).unwrap()).map(|ticks| ticks > 0), Some(true));
+    }
+}

@@ -1,0 +1,255 @@
+//! Carries out what the core decided: containers and processes are launched, followed, ended and cleaned up, and
+//! everything that happens to them is reported.
+
+mod commands;
+mod containers;
+mod health;
+mod sandbox;
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::Moment;
+use super::clock::Clock;
+use super::core::{Effect, Exit, NotLaunched, SeenTask, is_container};
+use super::health::Outcome;
+use super::instance::{Handle, TaskId};
+use crate::docker::{Docker, InstanceNetwork};
+
+pub(in crate::engine) use commands::end_all;
+pub use commands::find_process;
+pub use sandbox::Sandboxes;
+
+/// Between the announcement of a task's end, by an event, and its SIGTERM: load balancers that follow the events can
+/// turn away from it meanwhile.
+const FAREWELL: Duration = Duration::from_millis(150);
+
+/// What happened to a task.
+#[derive(Debug)]
+pub enum Report {
+    Launching(TaskId),
+    Started {
+        task: TaskId,
+        handle: Handle,
+        address: Option<IpAddr>,
+        at: Moment,
+    },
+    NotLaunched {
+        task: TaskId,
+        why: NotLaunched,
+    },
+    Ended {
+        task: TaskId,
+        exit: Exit,
+    },
+    Probed {
+        task: TaskId,
+        check: usize,
+        outcome: Outcome,
+    },
+    /// Docker answers: these containers it has of ours.
+    Census {
+        seen: Vec<SeenTask>,
+        asked: Moment,
+    },
+    /// Docker does not answer any more.
+    DockerDown,
+}
+
+/// What there is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    Bytes(Vec<u8>),
+    Directory,
+    Nothing,
+}
+
+/// Where and how tasks run.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    pub docker: Docker,
+    /// On every container, so that it is found again.
+    pub engine: String,
+    pub network: InstanceNetwork,
+    /// On every container and network.
+    pub labels: HashMap<String, String>,
+    /// Host ports are bound there.
+    pub address: IpAddr,
+    /// What tasks are told their host is called.
+    pub host: String,
+    /// `$PATH` of command tasks.
+    pub path: String,
+    pub sandboxes: Sandboxes,
+    pub clock: Clock,
+}
+
+/// Everything that runs for tasks in this process; cheap to clone, ends with the last clone.
+#[derive(Debug, Clone)]
+pub struct Tasks(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    setting: Setting,
+    reports: mpsc::UnboundedSender<Report>,
+    workers: Mutex<JoinSet<()>>,
+    launches: Mutex<HashMap<TaskId, CancellationToken>>,
+    watchers: Mutex<HashMap<TaskId, Vec<AbortHandle>>>,
+    /// Processes that are children of this one: whoever launched them waits for them.
+    children: Mutex<HashSet<TaskId>>,
+}
+
+impl Tasks {
+    pub fn new(setting: Setting, reports: mpsc::UnboundedSender<Report>) -> Self {
+        Self(Arc::new(Shared {
+            setting,
+            reports,
+            workers: Mutex::default(),
+            launches: Mutex::default(),
+            watchers: Mutex::default(),
+            children: Mutex::default(),
+        }))
+    }
+
+    /// Begins to carry out an effect; what comes of it is reported.
+    pub fn carry_out(&self, effect: Effect) {
+        match effect {
+            Effect::Launch { task, app, placed } => {
+                let token = CancellationToken::new();
+                lock(&self.0.launches).insert(task.clone(), token.clone());
+                let tasks = self.clone();
+                self.spawn(async move {
+                    if is_container(&app) {
+                        tasks.launch_container(&task, &app, &placed, &token).await;
+                        lock(&tasks.0.launches).remove(&task);
+                    } else {
+                        lock(&tasks.0.launches).remove(&task);
+                        tasks.run_command(&task, &app, &placed).await;
+                    }
+                });
+            }
+            Effect::Abort { task } => {
+                if let Some(token) = lock(&self.0.launches).get(&task) {
+                    token.cancel();
+                }
+            }
+            Effect::Watch { task, app, started, listen, handle, address } => {
+                let subject = health::Subject { task, app, started, listen, handle, address };
+                self.watch(&subject);
+            }
+            Effect::Kill { task, handle, grace } => {
+                let tasks = self.clone();
+                self.spawn(async move {
+                    if !grace.is_zero() {
+                        tokio::time::sleep(FAREWELL).await;
+                    }
+                    match handle {
+                        Handle::Container(id) => tasks.stop_container(&task, &id, grace).await,
+                        Handle::Process { pid, started } => tasks.end_process(&task, pid, started, grace).await,
+                    }
+                });
+            }
+            Effect::Bury { task, handle } => {
+                self.unwatch(&task);
+                let tasks = self.clone();
+                self.spawn(async move { tasks.bury(&task, handle).await });
+            }
+            Effect::RemoveContainer { id } => {
+                let tasks = self.clone();
+                self.spawn(async move { tasks.remove_container(&id).await });
+            }
+            // Events are the supervisor's to send.
+            Effect::Emit(_) => {}
+        }
+    }
+
+    fn watch(&self, subject: &health::Subject) {
+        let mut watchers = lock(&self.0.watchers);
+        if watchers.contains_key(&subject.task) {
+            return;
+        }
+        let mut handles = Vec::new();
+        for check in 0..subject.app.health_checks.len() {
+            let (tasks, subject) = (self.clone(), subject.clone());
+            handles.push(self.spawn(async move { tasks.check_health(&subject, check).await }));
+        }
+        if let Handle::Process { pid, started } = subject.handle {
+            let (tasks, task) = (self.clone(), subject.task.clone());
+            handles.push(self.spawn(async move { tasks.bound_output(&task).await }));
+            if !lock(&self.0.children).contains(&subject.task) {
+                let (tasks, task) = (self.clone(), subject.task.clone());
+                handles.push(self.spawn(async move { tasks.await_process(&task, pid, started).await }));
+            }
+        }
+        watchers.insert(subject.task.clone(), handles);
+    }
+
+    fn unwatch(&self, task: &TaskId) {
+        for watcher in lock(&self.0.watchers).remove(task).into_iter().flatten() {
+            watcher.abort();
+        }
+    }
+
+    /// The tasks whose output is kept.
+    pub async fn known(&self) -> Vec<TaskId> {
+        let sandboxes = self.setting().sandboxes.clone();
+        tokio::task::spawn_blocking(move || sandboxes.tasks()).await.unwrap_or_default()
+    }
+
+    /// Where a task's files are said to be.
+    pub fn directory(&self, task: &TaskId) -> String {
+        self.setting().sandboxes.directory(task).display().to_string()
+    }
+
+    /// What a task wrote to the output of that path.
+    pub async fn output(&self, path: &str) -> Output {
+        let Some((task, name)) = self.setting().sandboxes.file(path) else { return Output::Nothing };
+        let index = match name.as_str() {
+            "stdout" => 0,
+            "stderr" => 1,
+            "" if self.setting().sandboxes.directory(&task).is_dir() => return Output::Directory,
+            _ => return Output::Nothing,
+        };
+        let kept = tokio::fs::read(&self.setting().sandboxes.outputs(&task)[index]).await;
+        match kept {
+            Ok(bytes) => Output::Bytes(bytes),
+            // A container that runs still has it. Its name is the task's id.
+            Err(_) => self.container_output(&task, index).await.map_or(Output::Nothing, Output::Bytes),
+        }
+    }
+
+    async fn bury(&self, task: &TaskId, handle: Option<Handle>) {
+        if let Some(Handle::Container(id)) = handle {
+            self.bury_container(task, &id).await;
+        }
+        self.setting().sandboxes.forget_old(task.instance.app()).await;
+    }
+
+    fn setting(&self) -> &Setting {
+        &self.0.setting
+    }
+    fn report(&self, report: Report) {
+        // Nobody listening means that the engine ends.
+        let _ = self.0.reports.send(report);
+    }
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let mut workers = lock(&self.0.workers);
+        while workers.try_join_next().is_some() {}
+        workers.spawn(work)
+    }
+
+    /// Stops all work at once; what runs keeps running.
+    pub fn abandon(&self) {
+        lock(&self.0.workers).abort_all();
+    }
+}
+
+/// The tables are whole after every step, so a panic elsewhere is no reason to stop.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
