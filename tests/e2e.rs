@@ -89,7 +89,8 @@ impl Paas {
     fn engine(&self) -> Option<rustix::process::Pid> {
         let state = self.platform.home().join("engines/tenants/dev");
         let state = state.to_str().unwrap();
-        let found = self.platform.processes().into_iter().find(|line| line.contains(" engine ") && line.contains(state));
+        let found =
+            self.platform.processes().into_iter().find(|line| line.contains(" engine ") && line.contains(state));
         rustix::process::Pid::from_raw(found?.split_whitespace().nth(1)?.parse().ok()?)
     }
 
@@ -145,7 +146,10 @@ fn every_kind_of_app_is_pushed_and_answers() {
         let url = pushed.live_at();
         let body = answer(&url).to_lowercase();
         assert!(body.contains(says), "{fixture} answered {body:?}");
-        println!("{fixture}: {}", pushed.output.lines().rev().find(|line| line.contains("is live")).unwrap_or_default());
+        println!(
+            "{fixture}: {}",
+            pushed.output.lines().rev().find(|line| line.contains("is live")).unwrap_or_default()
+        );
     }
 }
 
@@ -259,9 +263,7 @@ fn an_engine_killed_while_an_app_serves_loses_no_request_and_keeps_the_container
     });
     let engine = paas.engine().expect("the tenant's engine runs");
     rustix::process::kill_process(engine, rustix::process::Signal::KILL).unwrap();
-    let back = within(Duration::from_secs(20), || {
-        paas.engine().is_some_and(|new| new != engine) && paas.answers()
-    });
+    let back = within(Duration::from_secs(20), || paas.engine().is_some_and(|new| new != engine) && paas.answers());
     assert!(back, "the engine did not come back");
     let (requests, lost) = prober.stop();
 
@@ -351,13 +353,15 @@ fn processes_of_ours(home: &Path) -> Vec<(String, u64)> {
         if !binaries.iter().any(|binary| Path::new(binary) == program) {
             return None;
         }
-        let (line, environment) = (std::fs::read(process.join("cmdline")).ok()?, std::fs::read(process.join("environ")).ok()?);
+        let (line, environment) =
+            (std::fs::read(process.join("cmdline")).ok()?, std::fs::read(process.join("environ")).ok()?);
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         if !line.contains(&*home) && !String::from_utf8_lossy(&environment).contains(&*home) {
             return None;
         }
         let status = std::fs::read_to_string(process.join("status")).ok()?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
+        let peak =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
         let name = program.file_name()?.to_string_lossy().into_owned();
         Some((format!("{name} {}", line.split(' ').skip(1).take(2).collect::<Vec<_>>().join(" ")), peak))
     };
@@ -424,7 +428,9 @@ fn a_tenant_that_is_not_there_and_commands_that_are_not_ours_are_refused() {
     let pushed = project.push(&paas.ssh(), &[&paas.platform.remote("nowhere", "shop"), "HEAD:main"]);
     assert!(!pushed.accepted && pushed.output.contains("nowhere"), "{}", pushed.output);
 
-    for hostile in ["anything", "git-upload-pack '../../etc'", "git-receive-pack '/etc/passwd'", "sh -c id", "git-shell --help"] {
+    for hostile in
+        ["anything", "git-upload-pack '../../etc'", "git-receive-pack '/etc/passwd'", "sh -c id", "git-shell --help"]
+    {
         let said = paas.platform.ssh(&paas.key, hostile).fails(1, &["error"]);
         assert!(!said.out.contains("uid="), "`{hostile}`: {}", said.out);
     }

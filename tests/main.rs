@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "in a binary `pub` says what a support file offers; nothing leaves the crate")]
 #![allow(dead_code, reason = "shared support: until every topic that uses it has landed")]
 
+mod e2e;
 mod house;
 mod init;
 mod keys;

@@ -20,6 +20,9 @@ use crate::settings::{Home, Settings};
 #[derive(Debug, Parser)]
 #[command(name = "paas-receive", version, disable_help_subcommand = true)]
 pub struct Receive {
+    /// The platform's home [default: /var/lib/paas as root, else ~/.local/share/paas]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -28,9 +31,6 @@ pub struct Receive {
 enum Command {
     /// Answer sshd's `AuthorizedKeysCommand`: one line for a registered key, nothing for any other
     AuthorizedKeys {
-        /// The platform's home
-        #[arg(long, value_name = "DIR")]
-        home: Option<PathBuf>,
         /// The key's type, sshd's `%t`
         key_type: String,
         /// The key's base64 data, sshd's `%k`
@@ -38,9 +38,6 @@ enum Command {
     },
     /// Register the SSH key on standard input and print its fingerprint
     UploadKey {
-        /// The platform's home
-        #[arg(long, value_name = "DIR")]
-        home: Option<PathBuf>,
         /// The user it belongs to; made if new
         name: UserName,
     },
@@ -51,8 +48,6 @@ enum Command {
         user: UserName,
         #[arg(long)]
         key: Fingerprint,
-        #[arg(long)]
-        home: PathBuf,
     },
     /// Be one of git's hooks; git runs it within a session
     #[command(hide = true)]
@@ -89,22 +84,23 @@ pub async fn run(world: World) -> Result<u8, Box<dyn Error + Send + Sync>> {
             return Ok(u8::try_from(error.exit_code()).unwrap_or(1));
         }
     };
-    let home_of = |named| Home::locate(named, world.vars.iter().cloned());
+    let named = receive.home;
+    let home = |named| Home::locate(named, world.vars.iter().cloned());
     match receive.command {
-        Command::AuthorizedKeys { home, key_type, data } => {
-            let line = authorized_keys(&home_of(home)?, &world.program, &key_type, &data).await?;
+        Command::AuthorizedKeys { key_type, data } => {
+            let line = authorized_keys(&home(named)?, &world.program, &key_type, &data).await?;
             Ok(line.map_or(0, |line| say(&format!("{line}\n"))))
         }
-        Command::UploadKey { home, name } => {
-            let fingerprint =
-                upload_key(&home_of(home)?, &name, std::io::stdin()).await.map_err(UploadKeyError::explained)?;
+        Command::UploadKey { name } => {
+            let uploaded = upload_key(&home(named)?, &name, std::io::stdin()).await;
+            let fingerprint = uploaded.map_err(UploadKeyError::explained)?;
             Ok(say(&format!("{fingerprint}\n")))
         }
-        Command::Session { user, key, home } => {
+        Command::Session { user, key } => {
             let command =
                 world.vars.iter().find(|(name, _)| name == "SSH_ORIGINAL_COMMAND").map(|(_, text)| text.clone());
             // Nothing that the client's side could have set counts as a setting.
-            let settings = Settings::load(Some(home), std::iter::empty())?;
+            let settings = Settings::load(named, std::iter::empty())?;
             let session = Session { who: Identity { user, key }, settings, program: world.program };
             Ok(match session.run(command.as_deref()).await? {
                 Outcome::Help => say(HELP),
