@@ -14,8 +14,10 @@
 //!                                  |
 //!                                model/    names, ids, states; no I/O, no async
 //! ui/, settings/   used by bin, cli and receive alone
+//! platform/        the one-machine platform as processes: above accounts, with the settings, used by cli alone
 //! ```
 //!
+//! Within a row one arrow is drawn: Marathon's client reads an event stream (`sse`).
 //! `engine` uses `marathon`'s wire types, never its client, and only `docker` names bollard's types.
 
 pub mod accounts;
