@@ -1,26 +1,71 @@
 //! The way of a push, from a commit to what serves: real git, Docker and SQLite, and a builder of a few files.
 
-use std::process::Command;
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use paas::docker::{Docker, Socket};
-use paas::marathon::Client;
-use paas::model::ByteSize;
-use paas::pipeline::{
-    Builder, DeployRules, Platform, Progress, Push, PushError, PushId, PushOptions, Released, abandon, run,
+use paas::marathon::{
+    App, Client, Container, ContainerKind, DockerContainer, GroupUpdate, HealthCheck, HealthProtocol, Network,
+    NetworkMode, PortMapping,
 };
-use paas::store::SqliteStore;
+use paas::model::{ByteSize, ReleaseNumber};
+use paas::pipeline::{
+    Builder, DeployRules, Platform, Progress, Push, PushError, PushId, PushOptions, Registry, Release, ReleaseState,
+    Released, abandon, run,
+};
+use paas::store::{SqliteStore, StorePath};
 use tempfile::TempDir;
 
 use crate::support::builder::{TestBuilder, docker};
+use crate::support::http::{address_of, get};
 use crate::support::project::Project;
+use crate::support::registry::TestRegistry;
 
 /// A platform of its own, with a builder of its own; nothing of it is left in Docker when it is dropped.
 struct Lab {
     home: TempDir,
     platform: Platform,
-    _builder: TestBuilder,
+    builder: TestBuilder,
+    engine: Option<Engine>,
+}
+
+/// The engine's program; it ends when this is dropped, and its containers go with the lab.
+struct Engine {
+    process: Child,
+    url: String,
+}
+
+impl Engine {
+    fn start(state: &std::path::Path, label: &str) -> Self {
+        /// Each engine has host ports of its own, since tests run side by side.
+        const PORTS_EACH: u16 = 20;
+        static NEXT: AtomicU16 = AtomicU16::new(24_000);
+        let first = NEXT.fetch_add(PORTS_EACH, Ordering::Relaxed);
+        let mut process = Command::new(env!("CARGO_BIN_EXE_paas"))
+            .args(["engine", "--listen", "127.0.0.1:0", "--state"])
+            .arg(state)
+            .args(["--ports", &format!("{first}-{}", first + PORTS_EACH - 1)])
+            .args(["--label", &format!("paas.home={label}")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the engine said {line:?}"));
+        Self { url: url.to_owned(), process }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// How a push ended and what it said.
@@ -56,12 +101,23 @@ impl Outcome {
 
 impl Lab {
     fn new() -> Self {
-        // Nobody listens on port 1.
-        Self::with("http://127.0.0.1:1", |_| {})
+        Self::building(|_| {})
     }
 
-    fn with(marathon: &str, change: impl FnOnce(&mut Platform)) -> Self {
+    /// Without a Marathon: nobody listens on port 1.
+    fn building(change: impl FnOnce(&mut Platform)) -> Self {
+        Self::with(tempfile::tempdir().unwrap(), "http://127.0.0.1:1", None, change)
+    }
+
+    /// With an engine that runs what is deployed.
+    fn serving(change: impl FnOnce(&mut Platform)) -> Self {
         let home = tempfile::tempdir().unwrap();
+        let engine = Engine::start(&home.path().join("engine"), &home.path().display().to_string());
+        let url = engine.url.clone();
+        Self::with(home, &url, Some(engine), change)
+    }
+
+    fn with(home: TempDir, marathon: &str, engine: Option<Engine>, change: impl FnOnce(&mut Platform)) -> Self {
         let builder = TestBuilder::make();
         let mut platform = Platform {
             store: Arc::new(SqliteStore::open(&home.path().join("store")).unwrap()),
@@ -82,7 +138,7 @@ impl Lab {
             build_logs: home.path().join("logs"),
         };
         change(&mut platform);
-        Self { home, platform, _builder: builder }
+        Self { home, platform, builder, engine }
     }
 
     fn push_of(project: &Project, options: PushOptions) -> Push {
@@ -121,6 +177,13 @@ impl Lab {
         ids.dedup();
         ids
     }
+    fn app_path() -> StorePath {
+        StorePath::root().join("tenants").join("dev").join("apps").join("shop")
+    }
+    async fn release(&self, number: u32) -> Release {
+        let path = Self::app_path().join("releases").join(format!("{number:010}"));
+        serde_json::from_slice(&self.platform.store.get(&path).await.unwrap().unwrap().value).unwrap()
+    }
     fn build_log(&self, number: u32) -> String {
         std::fs::read_to_string(self.home.path().join(format!("logs/{number}.log"))).unwrap()
     }
@@ -128,6 +191,8 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        // First the engine, which would start again what goes.
+        drop(self.engine.take());
         // By label, so that also what a failing test left goes; each fails only when there is nothing.
         let filter = self.filter();
         for (list, remove) in [
@@ -155,7 +220,7 @@ fn app(script: &str) -> Project {
 
 #[tokio::test]
 async fn a_build_is_one_layer_on_the_builder_and_carries_nothing_of_the_build() {
-    let lab = Lab::with("http://127.0.0.1:1", |platform| {
+    let lab = Lab::building(|platform| {
         platform.builder.ca_bundle = Some("/etc/ssl/certs/ca-certificates.crt".into());
     });
     let app =
@@ -222,7 +287,7 @@ async fn a_failed_build_leaves_its_log_and_nothing_else() {
 
 #[tokio::test]
 async fn a_build_ends_when_its_time_is_over() {
-    let lab = Lab::with("http://127.0.0.1:1", |platform| platform.builder.timeout = Duration::from_secs(1));
+    let lab = Lab::building(|platform| platform.builder.timeout = Duration::from_secs(1));
     let outcome = lab.push(&app("echo waiting; sleep 600")).await;
     assert_eq!(outcome.reason(), "build failed: the build was ended because it took longer than 1s");
     assert_eq!(lab.containers(), "");
@@ -230,7 +295,7 @@ async fn a_build_ends_when_its_time_is_over() {
 
 #[tokio::test]
 async fn a_build_that_needs_too_much_memory_is_told_so() {
-    let lab = Lab::with("http://127.0.0.1:1", |platform| platform.builder.memory = ByteSize::mib(16));
+    let lab = Lab::building(|platform| platform.builder.memory = ByteSize::mib(16));
     let outcome = lab.push(&app("head -c 100m /dev/zero | tail | wc -c; exit 1")).await;
     let reason = outcome.reason();
     assert!(reason.contains("16 MiB of memory"), "{reason}\n{}", outcome.text());
@@ -296,4 +361,256 @@ async fn a_push_that_is_dropped_leaves_no_container() {
     app.write("build", "echo another");
     app.commit("second");
     lab.push(&app).await.says("another");
+}
+
+/// The address that the good push said.
+#[track_caller]
+fn live_at(outcome: &Outcome) -> std::net::SocketAddr {
+    match &outcome.result {
+        Ok(released) => address_of(released.address.as_ref().expect("a web process has an address")),
+        Err(error) => panic!("{}\n{}", error.reason(), outcome.text()),
+    }
+}
+
+/// What somebody else might have posted: it listens nowhere, so its deployment does not end.
+fn never_ready(image: &str) -> App {
+    let docker = DockerContainer {
+        image: image.to_owned(),
+        force_pull_image: false,
+        parameters: Vec::new(),
+        privileged: false,
+        pull_config: None,
+    };
+    let port = PortMapping {
+        container_port: 0,
+        host_port: Some(0),
+        labels: BTreeMap::new(),
+        name: None,
+        network_names: None,
+        protocol: "tcp".to_owned(),
+        service_port: 0,
+    };
+    App {
+        args: ["/bin/sleep", "600"].map(str::to_owned).to_vec(),
+        cpus: 0.1,
+        container: Some(Container {
+            kind: ContainerKind::Docker,
+            docker: Some(docker),
+            volumes: Vec::new(),
+            port_mappings: Some(vec![port]),
+        }),
+        networks: vec![Network { mode: NetworkMode::Bridge, name: None, labels: BTreeMap::new() }],
+        health_checks: vec![HealthCheck { port_index: Some(0), ..HealthCheck::new(HealthProtocol::MesosTcp) }],
+        task_kill_grace_period_seconds: Some(1),
+        ..App::new("/shop/web".parse().unwrap())
+    }
+}
+
+/// A web process that serves `/app/page` as `/page`.
+fn site(page: &str) -> Project {
+    let project = Project::empty();
+    project.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
+    project.write("page", page);
+    project.commit("first");
+    project
+}
+
+#[tokio::test]
+async fn a_release_serves_when_its_push_says_so() {
+    let lab = Lab::serving(|_| {});
+    let app = site("first");
+    app.write("paas.yml", "domains: [shop.example.org]\nenv: {LOG_LEVEL: info}\nprocesses: {web: {instances: 2}}\n");
+    app.commit("two of them");
+    let outcome = lab.push(&app).await;
+    let released = outcome.result.as_ref().unwrap_or_else(|error| panic!("{}\n{}", error.reason(), outcome.text()));
+    assert_eq!(released.address.as_deref(), Some("http://shop.example.org"));
+    outcome.says("-----> Source ");
+    outcome.says("-----> Release v1: web=2\n");
+    outcome.says("       web.1 healthy after ");
+    outcome.says("       web.2 healthy after ");
+    outcome.says("=====> shop v1 is live: http://shop.example.org (");
+    let release = lab.release(1).await;
+    assert!(matches!(release.state, ReleaseState::Succeeded { .. }), "{:?}", release.state);
+    assert_eq!(release.image, released.image);
+    let definition = lab.platform.marathon.app(&"/shop/web".parse().unwrap()).await.unwrap().unwrap().app;
+    assert_eq!(definition.labels["HAPROXY_0_VHOST"], "shop.example.org");
+    assert_eq!(serde_json::to_value(&definition.env["PAAS_RELEASE"]).unwrap(), "v1");
+}
+
+#[tokio::test]
+async fn the_next_release_takes_the_place_of_the_last() {
+    let lab = Lab::serving(|_| {});
+    let app = site("first");
+    let first = live_at(&lab.push(&app).await);
+    assert_eq!(get(first, "/page", None).unwrap().body, "first");
+    app.write("page", "second");
+    app.commit("second");
+    let second = live_at(&lab.push(&app).await);
+    assert_eq!(get(second, "/page", None).unwrap().body, "second");
+    assert!(get(first, "/page", None).is_err(), "the old instance is gone");
+    assert_eq!(lab.release(2).await.replaces, Some(ReleaseNumber::new(1)));
+}
+
+#[tokio::test]
+async fn a_release_that_fails_is_undone_and_its_last_words_are_shown() {
+    let lab = Lab::serving(|_| {});
+    let app = site("first");
+    live_at(&lab.push(&app).await);
+    app.write("Procfile", "web: sh ./broken\n");
+    app.write("broken", "echo about to fail\necho no such table: users >&2\nexit 1\n");
+    app.commit("broken");
+    let outcome = lab.push(&app).await;
+    assert_eq!(outcome.reason(), "deploy failed: web exited with status 1; v1 is still serving", "{}", outcome.text());
+    outcome.says("       about to fail\n");
+    outcome.says("       no such table: users\n");
+    assert!(matches!(lab.release(2).await.state, ReleaseState::Failed { .. }));
+
+    let tasks = lab.platform.marathon.tasks(&"/shop/web".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(tasks.len(), 1, "{tasks:?}");
+    let serving = format!("http://{}:{}", tasks[0].host, tasks[0].ports[0]);
+    assert_eq!(get(address_of(&serving), "/page", None).unwrap().body, "first");
+
+    app.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
+    app.write("page", "mended");
+    app.commit("mended");
+    let third = lab.push(&app).await;
+    assert_eq!(get(live_at(&third), "/page", None).unwrap().body, "mended");
+    assert_eq!(lab.release(3).await.replaces, Some(ReleaseNumber::new(1)), "a failed release never served");
+}
+
+#[tokio::test]
+async fn a_first_release_that_fails_leaves_nothing() {
+    let lab = Lab::serving(|_| {});
+    let app = site("never");
+    app.write("Procfile", "web: false\n");
+    app.commit("broken");
+    let outcome = lab.push(&app).await;
+    assert_eq!(outcome.reason(), "deploy failed: web exited with status 1; nothing serves");
+    assert_eq!(lab.platform.marathon.group(&"/shop".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(lab.containers(), "");
+}
+
+#[tokio::test]
+async fn an_app_that_never_listens_does_not_pass_its_check() {
+    let lab = Lab::serving(|platform| platform.deploy.retries = 0);
+    let app = site("unseen");
+    app.write("Procfile", "web: sleep 600\n");
+    let health = "{interval: 1s, grace: 1s, failures: 1}";
+    app.write("paas.yml", format!("processes: {{web: {{health: {health}, stop_timeout: 1s}}}}\n"));
+    app.commit("deaf");
+    let reason = lab.push(&app).await.reason();
+    assert_eq!(reason, "deploy failed: web did not pass its health check (once); nothing serves");
+}
+
+#[tokio::test]
+async fn a_worker_that_exits_at_once_has_failed_whatever_marathon_says() {
+    let lab = Lab::serving(|_| {});
+    let app = site("fine");
+    app.write("Procfile", "web: httpd -f -p $PORT -h /app\nworker: true\n");
+    app.write("paas.yml", "processes: {worker: {instances: 1}}\n");
+    app.commit("a worker that does not stay");
+    let reason = lab.push(&app).await.reason();
+    assert_eq!(reason, "deploy failed: worker exited with status 0; nothing serves");
+}
+
+#[tokio::test]
+async fn paas_yml_may_name_the_command() {
+    let lab = Lab::serving(|_| {});
+    let app = Project::empty();
+    app.write("page", "by paas.yml");
+    app.write("paas.yml", "processes: {web: {command: 'test -n \"$PORT\" && exec httpd -f -p \"$PORT\" -h /app'}}\n");
+    app.commit("no Procfile");
+    assert_eq!(get(live_at(&lab.push(&app).await), "/page", None).unwrap().body, "by paas.yml");
+}
+
+#[tokio::test]
+async fn with_a_registry_a_release_runs_by_digest() {
+    let registry = TestRegistry::start();
+    let host = registry.host();
+    let lab = Lab::serving(|platform| platform.registry = Some(Registry { host: host.clone(), credentials: None }));
+    let app = site("published");
+    let outcome = lab.push(&app).await;
+    assert_eq!(get(live_at(&outcome), "/page", None).unwrap().body, "published");
+    let image = outcome.result.unwrap().image.to_string();
+    assert!(image.starts_with(&format!("{host}/dev/shop@sha256:")), "{image}");
+    let definition = lab.platform.marathon.app(&"/shop/web".parse().unwrap()).await.unwrap().unwrap().app;
+    assert_eq!(definition.container.unwrap().docker.unwrap().image, image);
+}
+
+#[tokio::test]
+async fn a_registry_that_is_away_fails_the_push_before_anything_is_deployed() {
+    let registry = Registry { host: "127.0.0.1:1".to_owned(), credentials: None };
+    let lab = Lab::serving(|platform| platform.registry = Some(registry));
+    let app = site("unpublished");
+    let outcome = lab.push(&app).await;
+    assert!(outcome.reason().starts_with("publishing failed: "), "{}", outcome.reason());
+    assert_eq!(lab.platform.marathon.group(&"/shop".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(lab.images().len(), 1, "the slug is kept for the next try");
+}
+
+#[tokio::test]
+async fn a_marathon_that_is_away_is_named() {
+    let lab = Lab::new();
+    let reason = lab.push(&site("nowhere to go")).await.reason();
+    let expected = "deploy failed: Marathon did not take the release: cannot reach Marathon at http://127.0.0.1:1";
+    assert_eq!(reason, expected);
+}
+
+#[tokio::test]
+async fn somebody_elses_deployment_is_named_and_taken_over_only_when_asked() {
+    let lab = Lab::serving(|_| {});
+    let group = "/shop".parse().unwrap();
+    let stuck = GroupUpdate::of_apps(vec![never_ready(lab.builder.name())]);
+    let held = lab.platform.marathon.put_group(&group, &stuck, false).await.unwrap();
+    let app = site("waiting");
+    let reason = lab.push(&app).await.reason();
+    assert!(reason.contains(&format!("deployment {} holds the app", held.deployment_id)), "{reason}");
+    let forced = lab.run(Lab::push_of(&app, PushOptions { force: true, ..PushOptions::default() })).await;
+    assert_eq!(get(live_at(&forced), "/page", None).unwrap().body, "waiting");
+}
+
+#[tokio::test]
+async fn the_deployment_of_a_push_that_was_killed_is_taken_over_unasked() {
+    let lab = Lab::serving(|_| {});
+    let app = site("at last");
+    app.write("Procfile", "web: sleep 600\n");
+    app.commit("deaf");
+    let push = Lab::push_of(&app, PushOptions::default());
+    let (released, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let say = move |progress: Progress| {
+        if matches!(progress, Progress::Deploying(_)) {
+            let _ = released.send(());
+        }
+    };
+    {
+        let mut killed = std::pin::pin!(run(push, &lab.platform, &say));
+        tokio::select! {
+            ended = &mut killed => panic!("it ended: {:?}", ended.map_err(|error| error.reason())),
+            _ = seen.recv() => {}
+        }
+        // On until Marathon has it and the store knows.
+        while !matches!(lab.release(1).await.state, ReleaseState::Pending { deployment: Some(_) }) {
+            let step = tokio::time::timeout(Duration::from_millis(20), &mut killed).await;
+            assert!(step.is_err(), "it ended: {:?}", step.map(|ended| ended.map_err(|error| error.reason())));
+        }
+    }
+    app.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
+    app.commit("listens");
+    assert_eq!(get(live_at(&lab.push(&app).await), "/page", None).unwrap().body, "at last");
+    assert!(matches!(lab.release(1).await.state, ReleaseState::Failed { .. }));
+}
+
+#[tokio::test]
+async fn the_second_push_waits_and_says_for_whom() {
+    let lab = Lab::serving(|_| {});
+    let (first, second) = (app("sleep 1"), site("second"));
+    let (first, second) = tokio::join!(lab.push(&first), async {
+        while lab.platform.store.lease_holder(&Lab::app_path()).await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        lab.push(&second).await
+    });
+    live_at(&first);
+    second.says("-----> Waiting for alice's push of ");
+    assert_eq!(second.result.unwrap().number, ReleaseNumber::new(2));
 }

@@ -32,7 +32,7 @@ use crate::model::{AppName, ByteSize, CommitId, ImageRef, Period, ReleaseNumber,
 use crate::store::{Holder, Lease, LeaseAttempt, Store, StoreError};
 use build_log::{Builds, Loan};
 use places::Places;
-use release::{Draft, ReleaseState, Releases};
+use release::{Draft, Releases};
 
 pub use app_record::AppRecord;
 pub use build::BuildError;
@@ -40,7 +40,7 @@ pub use build_log::{Build, BuildFileError, BuildState};
 pub use deploy::{Aftermath, DeployError};
 pub use formation::{Formation, FormationError};
 pub use progress::{Progress, Say};
-pub use release::{BuildOf, Release, ReleaseError};
+pub use release::{BuildOf, Release, ReleaseError, ReleaseState};
 pub use source::SourceError;
 
 /// What a push works with.

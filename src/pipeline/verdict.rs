@@ -129,7 +129,8 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Instance { process, fault: Fault::Unhealthy, times, .. } => {
-                write!(f, "{process} did not pass its health check ({times} times)")
+                let times = if *times == 1 { "once".to_owned() } else { format!("{times} times") };
+                write!(f, "{process} did not pass its health check ({times})")
             }
             Self::Instance { process, fault: Fault::Ended { state, message }, .. } => {
                 match message.split_once("exited with status ") {
