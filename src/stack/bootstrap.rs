@@ -165,14 +165,12 @@ impl Workshop {
 
     async fn pack(&self, name: &str, say: Say<'_>) -> Result<PathBuf, StackError> {
         let (part, whole) = (self.folder.join(format!("{name}.part")), self.folder.join(format!("{name}.tar")));
-        let tar = command::find("tar")
-            .ok_or_else(|| StackError::NotRun { program: "tar".to_owned(), cause: io::ErrorKind::NotFound.into() })?;
         let mut arguments: Vec<OsString> = vec!["--create".into(), "--file".into(), part.clone().into()];
         arguments.extend(["--numeric-owner", "--one-file-system", "--xattrs"].map(OsString::from));
         let left_out = ["./dev/*", "./proc/*", "./sys/*", "./run/*", "./tmp/stack", "./debootstrap"];
         arguments.extend(left_out.map(|path| OsString::from(format!("--exclude={path}"))));
         arguments.extend(["--directory".into(), self.system().into(), ".".into()]);
-        command::run(&tar, &arguments, say).await?;
+        command::run(&installed("tar")?, &arguments, say).await?;
         fs::rename(&part, &whole).map_err(|cause| self.failed(cause))?;
         Ok(whole)
     }
@@ -199,13 +197,18 @@ fn ways(dump: &str) -> impl Iterator<Item = &str> {
     dump.lines().filter(|line| WANTED.iter().any(|wanted| line.starts_with(wanted)))
 }
 
-/// Runs a program whose mounts and children end with it, and with us.
+/// Runs a program whose mounts and children end with it, and which ends with us, even when we are killed.
 async fn isolated(arguments: Vec<OsString>, say: Say<'_>) -> Result<(), StackError> {
-    let unshare = command::find("unshare")
-        .ok_or_else(|| StackError::NotRun { program: "unshare".to_owned(), cause: io::ErrorKind::NotFound.into() })?;
-    let mut all: Vec<OsString> = ["--mount", "--pid", "--fork", "--kill-child"].map(OsString::from).into();
+    let mut all: Vec<OsString> = ["--pdeathsig", "KILL", "unshare"].map(OsString::from).into();
+    all.extend(["--mount", "--pid", "--fork", "--kill-child"].map(OsString::from));
     all.extend(arguments);
-    command::run(&unshare, &all, say).await
+    command::run(&installed("setpriv")?, &all, say).await
+}
+
+/// A program that every Debian has.
+fn installed(program: &str) -> Result<PathBuf, StackError> {
+    let missing = || StackError::NotRun { program: program.to_owned(), cause: io::ErrorKind::NotFound.into() };
+    command::find(program).ok_or_else(missing)
 }
 
 async fn remove_folder(path: &Path) -> io::Result<()> {
