@@ -67,14 +67,24 @@ impl Workshop {
     ) -> Result<PathBuf, StackError> {
         self.clear().await?;
         self.check_space()?;
+        let made = self.make_system(name, suite, archive, say).await;
+        remove_folder(&self.system()).await.map_err(|cause| self.failed(cause))?;
+        made
+    }
+
+    async fn make_system(
+        &self,
+        name: &str,
+        suite: &Suite,
+        archive: &Archive,
+        say: Say<'_>,
+    ) -> Result<PathBuf, StackError> {
         say(Progress::Step(&format!("Installing Debian {suite} with debootstrap from {}", archive.mirror)));
         self.debootstrap(suite, archive, say).await?;
         say(Progress::Step("Adding the stack's packages"));
         self.provision(suite, archive, say).await?;
         say(Progress::Step("Packing the root file system"));
-        let made = self.pack(name, say).await?;
-        remove_folder(&self.system()).await.map_err(|cause| self.failed(cause))?;
-        Ok(made)
+        self.pack(name, say).await
     }
 
     /// What an earlier program left when it was ended, and archives that this one will replace.
@@ -111,7 +121,7 @@ impl Workshop {
             arguments.push(option);
         }
         arguments.extend([suite.as_str().into(), self.system().into(), archive.mirror.clone().into()]);
-        isolated(arguments, say).await
+        isolated("debootstrap", arguments, say).await
     }
 
     /// Runs `stack/provision` in the new system, which sees the host's network and nothing else of it.
@@ -127,7 +137,7 @@ impl Workshop {
             self.system().into(),
             program.into(),
         ];
-        isolated(arguments, say).await?;
+        isolated("provision", arguments, say).await?;
         self.forget_host().map_err(|cause| self.failed(cause))
     }
 
@@ -170,7 +180,7 @@ impl Workshop {
         let left_out = ["./dev/*", "./proc/*", "./sys/*", "./run/*", "./tmp/stack", "./debootstrap"];
         arguments.extend(left_out.map(|path| OsString::from(format!("--exclude={path}"))));
         arguments.extend(["--directory".into(), self.system().into(), ".".into()]);
-        command::run(&installed("tar")?, &arguments, say).await?;
+        command::run("tar", &installed("tar")?, &arguments, say).await?;
         fs::rename(&part, &whole).map_err(|cause| self.failed(cause))?;
         Ok(whole)
     }
@@ -198,11 +208,11 @@ fn ways(dump: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Runs a program whose mounts and children end with it, and which ends with us, even when we are killed.
-async fn isolated(arguments: Vec<OsString>, say: Say<'_>) -> Result<(), StackError> {
+async fn isolated(name: &str, arguments: Vec<OsString>, say: Say<'_>) -> Result<(), StackError> {
     let mut all: Vec<OsString> = ["--pdeathsig", "KILL", "unshare"].map(OsString::from).into();
     all.extend(["--mount", "--pid", "--fork", "--kill-child"].map(OsString::from));
     all.extend(arguments);
-    command::run(&installed("setpriv")?, &all, say).await
+    command::run(name, &installed("setpriv")?, &all, say).await
 }
 
 /// A program that every Debian has.

@@ -14,9 +14,9 @@ use super::{Progress, Say, StackError};
 /// How much of a failed program's output its error shows.
 pub(super) const SHOWN_LINES: usize = 15;
 
-/// Runs the program to its end. What it writes, on either stream, goes to `say`.
-pub(super) async fn run(program: &Path, arguments: &[OsString], say: Say<'_>) -> Result<(), StackError> {
-    let name = || program.display().to_string();
+/// Runs the program to its end, as what people know as `name`. What it writes, on either stream, goes to `say`.
+pub(super) async fn run(name: &str, program: &Path, arguments: &[OsString], say: Say<'_>) -> Result<(), StackError> {
+    let name = || name.to_owned();
     let failed = |cause: io::Error| StackError::NotRun { program: name(), cause };
     let (reader, writer) = io::pipe().map_err(failed)?;
     let mut child = {
@@ -70,13 +70,13 @@ mod tests {
                 seen.lock().unwrap().push(line.to_owned());
             }
         };
-        run(Path::new("/bin/sh"), &shell("echo one; echo two >&2; printf three"), &say).await.unwrap();
+        run("sh", Path::new("/bin/sh"), &shell("echo one; echo two >&2; printf three"), &say).await.unwrap();
         assert_eq!(*seen.lock().unwrap(), ["one", "two", "three"]);
     }
 
     #[tokio::test]
     async fn a_failure_shows_the_last_of_the_output() {
-        let error = run(Path::new("/bin/sh"), &shell("seq 100; exit 3"), &|_| {}).await.unwrap_err();
+        let error = run("sh", Path::new("/bin/sh"), &shell("seq 100; exit 3"), &|_| {}).await.unwrap_err();
         let StackError::Failed { output, status, .. } = error else { panic!("{error}") };
         assert_eq!(status.code(), Some(3));
         assert!(output.starts_with("86\n") && output.ends_with("\n100"), "{output}");

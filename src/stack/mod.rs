@@ -205,10 +205,7 @@ async fn finish(
         command: provision.then(provisioning),
         start: vec!["/start".to_owned(), "web".to_owned()],
         env,
-        labels: HashMap::from([
-            (labels::STACK.to_owned(), recipe.clone()),
-            ("org.opencontainers.image.title".to_owned(), "paas stack".to_owned()),
-        ]),
+        labels: HashMap::from([(labels::STACK.to_owned(), recipe.clone())]),
     };
     let id = add_layer(docker, layer, say).await?;
     name_it(docker, &id, order.name.tag()).await?;

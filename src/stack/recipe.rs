@@ -109,7 +109,8 @@ impl Ingredient<'_> {
         hex(content::hash(content::PROVISION).chain_update(from))
     }
 
-    /// Names the whole image.
+    /// Names the whole image. It tells what is in `stack/`; who changes only what the program does with that, changes
+    /// a comment there, too.
     pub(super) fn recipe(&self) -> String {
         hex(content::hash(content::IMAGE).chain_update(self.base()))
     }
