@@ -438,6 +438,19 @@ async fn a_release_serves_when_its_push_says_so() {
 }
 
 #[tokio::test]
+async fn abandoning_a_push_whose_release_serves_ends_no_instance() {
+    let lab = Lab::serving(|_| {});
+    let app = site("still here");
+    let push = Lab::push_of(&app, PushOptions::default());
+    let id = push.push.clone();
+    let address = live_at(&lab.run(push).await);
+    let instances = lab.containers();
+    abandon(&lab.platform.docker, &id).await.unwrap();
+    assert_eq!(lab.containers(), instances);
+    assert_eq!(get(address, "/page", None).unwrap().body, "still here");
+}
+
+#[tokio::test]
 async fn the_next_release_takes_the_place_of_the_last() {
     let lab = Lab::serving(|_| {});
     let app = site("first");

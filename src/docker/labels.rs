@@ -7,6 +7,7 @@ pub const ENGINE: &str = "paas.engine";
 /// On an instance's container, as Mesos does it: the task's id.
 pub const TASK: &str = "MESOS_TASK_ID";
 /// On a build's container: the push it belongs to, so that a push which was cut off can be cleaned up.
+/// Empty on slugs and their instances, which inherit it.
 pub const PUSH: &str = "paas.push";
 pub const TENANT: &str = "paas.tenant";
 pub const APP: &str = "paas.app";

@@ -265,8 +265,10 @@ impl Site<'_> {
     fn container_labels(&self) -> HashMap<String, String> {
         self.labels([(labels::PUSH, self.push.push.to_string())])
     }
+    /// Docker gives the image every label of the container that it is not given itself, and instances get those of
+    /// their image: the push is emptied, or an instance would be taken for a build of it, and ended with it.
     fn slug_labels(&self) -> HashMap<String, String> {
-        self.labels([(labels::SLUG, self.slug.to_string())])
+        self.labels([(labels::SLUG, self.slug.to_string()), (labels::PUSH, String::new())])
     }
 
     async fn tell(&self, image: &ImageId, took: Duration, say: Say<'_>) -> Result<(), BuildError> {
