@@ -56,8 +56,12 @@ pub(super) struct Built {
 pub enum BuildError {
     #[error("Docker has no builder image `{image}`; `paas stack build` makes the default one")]
     NoBuilder { image: String },
-    #[error("the build exited with status {status}")]
-    StepFailed { status: i64 },
+    #[error("{}", step_failed(*.status, .complaint.as_deref()))]
+    StepFailed {
+        status: i64,
+        /// What the builder itself called its error, if it did.
+        complaint: Option<String>,
+    },
     #[error("the build needed more than its {limit} of memory and was ended (status {status})")]
     OutOfMemory { status: i64, limit: ByteSize },
     #[error("the build was ended because it took longer than {after}")]
@@ -209,18 +213,18 @@ impl Site<'_> {
 
     async fn run(&self, container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
         container.upload("/", self.source.tar("app")?).await?;
-        follow(container, log, say).await?;
-        self.judge(&container.ended().await?)?;
+        let complaint = follow(container, log, say).await?;
+        self.judge(&container.ended().await?, complaint)?;
         let release = container.file(BUILDPACK_RELEASE, BUILDPACK_RELEASE_BYTES).await?;
         let image = container.commit(self.builder, self.slug_labels()).await?;
         Ok(Made { image, default_processes: release.map_or_else(BTreeMap::new, |text| default_processes(&text)) })
     }
 
-    fn judge(&self, end: &ContainerEnd) -> Result<(), BuildError> {
+    fn judge(&self, end: &ContainerEnd, complaint: Option<String>) -> Result<(), BuildError> {
         match end.status {
             0 => Ok(()),
             status if end.out_of_memory => Err(BuildError::OutOfMemory { status, limit: self.platform.builder.memory }),
-            status => Err(BuildError::StepFailed { status }),
+            status => Err(BuildError::StepFailed { status, complaint }),
         }
     }
 
@@ -279,29 +283,41 @@ impl Site<'_> {
     }
 }
 
-/// Gives each line that the build writes to `say` and to the log, as it comes.
-async fn follow(container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<(), BuildError> {
+/// Tells the build's output line by line, and gives the last line by which the builder names an error: ` !     …`.
+async fn follow(container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<Option<String>, BuildError> {
     let mut output = std::pin::pin!(container.start().await?);
     let (mut out, mut err) = (Lines::default(), Lines::default());
     let mut fresh = Vec::new();
+    let mut complaint = None;
     while let Some(piece) = output.try_next().await? {
         match piece {
             ContainerOutput::Out(bytes) => out.feed(&bytes, |line| fresh.push(line)),
             ContainerOutput::Err(bytes) => err.feed(&bytes, |line| fresh.push(line)),
         }
-        tell_lines(&mut fresh, log, say)?;
+        complaint = tell_lines(&mut fresh, log, say)?.or(complaint);
     }
     fresh.extend(out.rest());
     fresh.extend(err.rest());
-    tell_lines(&mut fresh, log, say)
+    Ok(tell_lines(&mut fresh, log, say)?.or(complaint))
 }
 
-fn tell_lines(lines: &mut Vec<String>, log: &mut BuildLog, say: Say<'_>) -> Result<(), BuildError> {
+fn tell_lines(lines: &mut Vec<String>, log: &mut BuildLog, say: Say<'_>) -> Result<Option<String>, BuildError> {
+    let mut complaint = None;
     for line in lines.drain(..) {
         log.line(&line)?;
+        if let Some(said) = line.strip_prefix(" !").map(str::trim).filter(|said| !said.is_empty()) {
+            complaint = Some(said.to_owned());
+        }
         say(Progress::Output(line));
     }
-    Ok(())
+    Ok(complaint)
+}
+
+fn step_failed(status: i64, complaint: Option<&str>) -> String {
+    match complaint {
+        Some(said) => format!("{said} (the build exited with status {status})"),
+        None => format!("the build exited with status {status}"),
+    }
 }
 
 /// The process types of a buildpack's `bin/release`; what is no process type's name is left out.

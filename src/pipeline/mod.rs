@@ -353,8 +353,11 @@ mod tests {
 
     #[test]
     fn the_reason_is_one_line_that_says_what_failed() {
-        let failed = PushError::from(BuildError::StepFailed { status: 2 });
+        let failed = PushError::from(BuildError::StepFailed { status: 2, complaint: None });
         assert_eq!(failed.reason(), "build failed: the build exited with status 2");
+        let complaint = Some("no buildpack recognised this app".to_owned());
+        let failed = PushError::from(BuildError::StepFailed { status: 1, complaint });
+        assert_eq!(failed.reason(), "build failed: no buildpack recognised this app (the build exited with status 1)");
         let deploy = DeployError::Failed {
             reason: "web could not run:\n\u{1b}[2Jx".to_owned(),
             now: Aftermath::Serving(ReleaseNumber::new(11)),
