@@ -190,7 +190,11 @@ fn an_ordinary_user_has_a_platform_too() {
     let as_user = |arguments: &[&str]| {
         let mut command = Command::new("runuser");
         command.args(["-u", platform.user(), "--", env!("CARGO_BIN_EXE_paas")]).args(arguments);
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("PAAS_HOME", platform.home()).stdin(Stdio::null());
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PAAS_HOME", platform.home())
+            .stdin(Stdio::null());
         crate::support::platform::Said::from(command.output().unwrap())
     };
     let (ssh, engine) = (platform.ssh_port().to_string(), platform.engine_port().to_string());

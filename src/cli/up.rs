@@ -95,7 +95,12 @@ impl Up {
             }
         };
         drop(progress);
-        match line.as_deref().map(serde_json::from_str::<Report>) {
+        let report = line.as_deref().map(serde_json::from_str::<Report>);
+        if !matches!(report, Some(Ok(Report::Serving))) {
+            // Whoever is told that it failed finds nothing left of it.
+            child.wait().await?;
+        }
+        match report {
             Some(Ok(Report::Serving)) => Ok(welcome(settings, ui)?),
             Some(Ok(Report::Failed { what, advice, status })) => Err(Report::failure(&what, &advice, status).into()),
             _ => Err(Failure::new(Exit::Failed, "the platform ended before it served")

@@ -218,7 +218,10 @@ impl TestPlatform {
         let listed = Command::new("ps").args(["-eo", "user:40=,pid=,args=", "-ww"]).output().unwrap();
         let home = self.home().display().to_string();
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        let ours = |line: &&str| line.contains(&home) || line.split_whitespace().next() == Some(self.user());
+        // An ended one that init has not yet asked how it ended is no process any more.
+        let lives = |line: &str| !line.ends_with("<defunct>");
+        let ours =
+            |line: &&str| lives(line) && (line.contains(&home) || line.split_whitespace().next() == Some(self.user()));
         listed.lines().filter(ours).map(ToOwned::to_owned).collect()
     }
 
