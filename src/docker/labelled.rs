@@ -1,6 +1,7 @@
 //! Removing what is ours by its labels, and nothing else.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -20,14 +21,54 @@ pub struct Removed {
     pub volumes: usize,
 }
 
+/// What somebody asked Docker for just before they ended may appear this much later: Docker carries a request out
+/// though nobody waits for the answer any more, and says nothing of it before it is done.
+const LATE: Duration = Duration::from_millis(250);
+/// Ten seconds' worth.
+const ROUNDS: u32 = 40;
+
 impl Docker {
-    /// Ends and removes the containers with all of these labels, running or not; says how many.
-    pub async fn remove_containers_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
+    /// Removes the containers and networks with all of these labels, also those that are only just being made by
+    /// somebody who has ended.
+    pub async fn sweep(&self, labels: Labels<'_>) -> Result<Removed, DockerError> {
+        let mut all = Removed::default();
+        // Docker may take some seconds for what it is removing already; after that it is stuck, and not by us.
+        for _ in 0..ROUNDS {
+            let containers = self.remove_containers_with(labels).await?;
+            let networks = self.remove_networks_with(labels).await?;
+            all.containers += containers;
+            all.networks += networks;
+            tokio::time::sleep(LATE).await;
+            if !self.has_with(labels).await? {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether there is a container or network with all of these labels.
+    async fn has_with(&self, labels: Labels<'_>) -> Result<bool, DockerError> {
+        Ok(!self.container_ids_with(labels).await?.is_empty() || !self.network_ids_with(labels).await?.is_empty())
+    }
+
+    async fn container_ids_with(&self, labels: Labels<'_>) -> Result<Vec<String>, DockerError> {
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filter(labels)).build();
         let found = self.api.list_containers(Some(options)).await;
         let found = found.map_err(|cause| self.failure("list containers", cause))?;
+        Ok(found.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    async fn network_ids_with(&self, labels: Labels<'_>) -> Result<Vec<String>, DockerError> {
+        let options = ListNetworksOptionsBuilder::new().filters(&filter(labels)).build();
+        let found = self.api.list_networks(Some(options)).await;
+        let found = found.map_err(|cause| self.failure("list networks", cause))?;
+        Ok(found.into_iter().filter_map(|network| network.id).collect())
+    }
+
+    /// Ends and removes the containers with all of these labels, running or not; says how many.
+    async fn remove_containers_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
         let mut removed = 0;
-        for id in found.into_iter().filter_map(|container| container.id) {
+        for id in self.container_ids_with(labels).await? {
             let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
             let answer = self.api.remove_container(&id, Some(options)).await;
             removed += gone(answer).map_err(|cause| self.failure(format!("remove the container `{id}`"), cause))?;
@@ -36,12 +77,9 @@ impl Docker {
     }
 
     /// Removes the networks with all of these labels; says how many.
-    pub async fn remove_networks_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
-        let options = ListNetworksOptionsBuilder::new().filters(&filter(labels)).build();
-        let found = self.api.list_networks(Some(options)).await;
-        let found = found.map_err(|cause| self.failure("list networks", cause))?;
+    async fn remove_networks_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
         let mut removed = 0;
-        for id in found.into_iter().filter_map(|network| network.id) {
+        for id in self.network_ids_with(labels).await? {
             let answer = self.api.remove_network(&id).await;
             removed += gone(answer).map_err(|cause| self.failure(format!("remove the network `{id}`"), cause))?;
         }

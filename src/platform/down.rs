@@ -59,9 +59,8 @@ impl Down {
         if apps {
             let docker = Docker::at(crate::docker::Socket(settings.docker.socket.clone()))?;
             let label = home.path().display().to_string();
-            let ours = [(labels::HOME, label.as_str())];
-            down.containers = docker.remove_containers_with(&ours).await?;
-            down.networks = docker.remove_networks_with(&ours).await?;
+            let removed = docker.sweep(&[(labels::HOME, label.as_str())]).await?;
+            (down.containers, down.networks) = (removed.containers, removed.networks);
         }
         Ok(down)
     }

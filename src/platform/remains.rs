@@ -27,11 +27,8 @@ pub async fn remove_remains(settings: &Settings, tenant: &TenantName) -> Result<
     let docker = Docker::at(Socket(settings.docker.socket.clone()))?;
     let platform = home.path().display().to_string();
     let labels = [(labels::HOME, platform.as_str()), (labels::TENANT, tenant.as_str())];
-    let removed = Removed {
-        containers: docker.remove_containers_with(&labels).await?,
-        networks: docker.remove_networks_with(&labels).await?,
-        volumes: docker.remove_volumes_with(&labels).await?,
-    };
+    let swept = docker.sweep(&labels).await?;
+    let removed = Removed { volumes: docker.remove_volumes_with(&labels).await?, ..swept };
     let name = tenant.as_str();
     for path in [home.repositories().join(name), home.logs().join(name), home.tenant_engine(tenant)] {
         // May be large, but nothing else is to be done meanwhile.
