@@ -168,6 +168,77 @@ fn a_tenant_is_made_shown_refused_twice_and_deleted() {
     let _ = platform.paas(["tenant", "create", "dev"]).ok();
 }
 
+/// Asks a tenant's Marathon for an app of an image that is nowhere: it is asked for, and never runs.
+fn ask_for_an_app(platform: &TestPlatform, tenant: &str) {
+    use paas::marathon::{App, Client, Container, ContainerKind, DockerContainer, Network, NetworkMode};
+    let home = paas::settings::Home::new(platform.home());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = paas::store::SqliteStore::open(&home.store()).unwrap();
+        let root = Client::new(&platform.root_url(), Some(paas::model::Secret::new(platform.root_credentials())));
+        let marathon = paas::accounts::tenants::marathon_of(&store, &root.unwrap(), &tenant.parse().unwrap()).await;
+        let docker = DockerContainer {
+            image: format!("sha256:{}", "0".repeat(64)),
+            force_pull_image: false,
+            parameters: Vec::new(),
+            privileged: false,
+            pull_config: None,
+        };
+        let container = Container {
+            kind: ContainerKind::Docker,
+            docker: Some(docker),
+            volumes: Vec::new(),
+            port_mappings: Some(Vec::new()),
+        };
+        let bridge = Network { mode: NetworkMode::Bridge, name: None, labels: std::collections::BTreeMap::new() };
+        let app = App { container: Some(container), networks: vec![bridge], ..App::new("/shop/web".parse().unwrap()) };
+        marathon.unwrap().client().unwrap().put_app(&app, false).await.unwrap();
+    });
+}
+
+#[test]
+fn a_tenant_whose_apps_run_is_deleted_only_by_force() {
+    let platform = TestPlatform::start();
+    let _ = platform.paas(["tenant", "create", "dev"]).ok();
+    ask_for_an_app(&platform, "dev");
+    let shown = platform.paas(["tenant", "show", "dev"]).ok().out;
+    assert!(shown.lines().any(|line| line == "apps:      shop"), "{shown}");
+    let _ = platform.paas(["tenant", "delete", "dev", "--yes"]).fails(3, &["shop/web", "--force"]);
+    let _ = platform.paas(["tenant", "show", "dev"]).ok();
+    let _ = platform.paas(["tenant", "delete", "dev", "--yes", "--force"]).ok();
+    assert_eq!(platform.paas(["tenant", "list", "--json"]).ok().json(), serde_json::json!([]));
+}
+
+#[test]
+fn the_end_of_a_platform_ends_its_connections() {
+    let platform = TestPlatform::start();
+    let _ = platform.paas(["tenant", "create", "dev"]).ok();
+    let key = platform.key_of("alice");
+    // It greets, and then waits for what is to be pushed.
+    let mut waiting = platform.ssh_process(&key, "git-receive-pack '/dev/shop'");
+    waiting.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut waiting = waiting.spawn().unwrap();
+    soon("the connection is served", || part(&platform, "paas-receive session").is_some());
+    let _ = platform.paas(["down"]).ok();
+    assert!(!waiting.wait().unwrap().success());
+    soon("no process is left", || platform.processes().is_empty());
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_left_alone() {
+    let platform = TestPlatform::start();
+    let _ = platform.paas(["tenant", "create", "dev"]).ok();
+    let _ = platform.paas(["down"]).ok();
+    let files = std::fs::read_dir(platform.home().join("store")).unwrap().flatten().map(|file| file.path());
+    let file = files.into_iter().find(|path| path.extension().is_some_and(|end| end == "sqlite" || end == "db"));
+    let database = rusqlite::Connection::open(file.expect("the store is a SQLite file")).unwrap();
+    let known: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    database.pragma_update(None, "user_version", known + 1).unwrap();
+    let _ = platform.up().fails(1, &["newer version"]);
+    database.pragma_update(None, "user_version", known).unwrap();
+    let _ = platform.up().ok();
+}
+
 #[test]
 fn tenants_end_with_the_platform_and_come_back_with_it() {
     let platform = TestPlatform::start();

@@ -357,3 +357,85 @@ pub async fn forget(store: &dyn Store, name: &TenantName) -> Result<(), TenantEr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::SqliteStore;
+
+    fn store() -> (tempfile::TempDir, SqliteStore) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path()).unwrap();
+        (directory, store)
+    }
+
+    fn name(text: &str) -> TenantName {
+        text.parse().unwrap()
+    }
+
+    /// A root Marathon at an address where nobody listens.
+    fn nobody() -> Client {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Client::new(&format!("http://127.0.0.1:{port}"), None).unwrap()
+    }
+
+    #[test]
+    fn passwords_are_long_and_no_two_are_the_same() {
+        let (one, other) = (root_credentials(), root_credentials());
+        assert!(one.reveal().starts_with("root:") && one.reveal().len() == "root:".len() + PASSWORD_BYTES * 4 / 3);
+        assert_ne!(one, other);
+        assert!(!one.reveal().contains(|c: char| !c.is_ascii_alphanumeric() && !"-_:".contains(c)));
+    }
+
+    #[tokio::test]
+    async fn a_recorded_tenant_is_found_and_listed_by_name() {
+        let (_directory, store) = store();
+        assert!(list(&store).await.unwrap().is_empty());
+        for text in ["prod", "dev"] {
+            record(&store, &name(text)).await.unwrap();
+        }
+        let names: Vec<_> = list(&store).await.unwrap().into_iter().map(|tenant| tenant.name).collect();
+        assert_eq!(names, [name("dev"), name("prod")]);
+        assert!(matches!(record(&store, &name("dev")).await, Err(TenantError::Exists(_))));
+        assert_eq!(get(&store, &name("test")).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_place_that_only_stands_above_others_is_no_tenant() {
+        let (_directory, store) = store();
+        store.ensure(&Place::Tenant(&name("dev")).path().join("apps")).await.unwrap();
+        assert!(get(&store, &name("dev")).await.unwrap().is_none() && list(&store).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn forgetting_a_tenant_takes_all_records_below_it_and_no_other() {
+        let (_directory, store) = store();
+        for text in ["dev", "prod"] {
+            record(&store, &name(text)).await.unwrap();
+            let apps = Place::Tenant(&name(text)).path().join("apps");
+            store.ensure(&apps.join("shop").join("releases").join("0000000001")).await.unwrap();
+            store.ensure(&apps.join("wiki")).await.unwrap();
+        }
+        forget(&store, &name("dev")).await.unwrap();
+        forget(&store, &name("dev")).await.unwrap();
+        assert_eq!(store.children(&Place::Tenants.path()).await.unwrap(), ["prod"]);
+        assert_eq!(store.children(&Place::Tenant(&name("prod")).path().join("apps")).await.unwrap(), ["shop", "wiki"]);
+    }
+
+    #[tokio::test]
+    async fn without_a_root_marathon_nothing_is_recorded() {
+        let (_directory, store) = store();
+        let engines = definition::samples::engines("/srv/paas");
+        let refused = create(&store, &nobody(), &engines, &name("dev"), &|_| {}).await;
+        assert!(matches!(refused, Err(TenantError::Root(ClientError::Unreachable { .. }))), "{refused:?}");
+        assert_eq!(get(&store, &name("dev")).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_tenant_has_no_marathon_and_cannot_be_ended() {
+        let (_directory, store) = store();
+        assert!(matches!(marathon_of(&store, &nobody(), &name("dev")).await, Err(TenantError::NotFound(_))));
+        let ended = end(&store, &nobody(), &name("dev"), true, &|_| {}).await;
+        assert!(matches!(ended, Err(TenantError::NotFound(_))));
+    }
+}

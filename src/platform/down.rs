@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::process::Process;
-use super::{presence, root_engine, up};
+use super::{presence, root_engine, sshd, up};
 use crate::docker::{Docker, DockerError, labels};
 use crate::settings::Settings;
 
@@ -52,8 +52,9 @@ impl Down {
             down.platform = true;
         }
         down.leftovers = up::end_leftovers(settings).await.map_err(DownError::Leftovers)?;
-        for engine in Process::with_arguments(|words| root_engine::is_a_tenants(words, home)) {
-            engine.end(PATIENCE).await.map_err(DownError::Leftovers)?;
+        let left = |words: &[String]| root_engine::is_a_tenants(words, home) || sshd::is_a_session(words, home);
+        for process in Process::with_arguments(left) {
+            process.end(PATIENCE).await.map_err(DownError::Leftovers)?;
             down.leftovers += 1;
         }
         if apps {

@@ -63,6 +63,13 @@ pub(super) fn is_ours(arguments: &[String], home: &Home) -> bool {
     titled || (plain && arguments.contains(&config))
 }
 
+/// True for the arguments of what a connection of this home runs.
+pub(super) fn is_a_session(arguments: &[String], home: &Home) -> bool {
+    let home = home.path().display().to_string();
+    arguments.get(1).is_some_and(|word| word == "session")
+        && arguments.windows(2).any(|pair| pair[0] == "--home" && pair[1] == home)
+}
+
 /// sshd says so, in its log, for each address once it accepts connections there.
 pub(super) fn is_ready(line: &str) -> bool {
     line.contains("Server listening on ")
@@ -168,6 +175,13 @@ mod tests {
         let first = std::fs::read(host_key(&home)).unwrap();
         prepare(&settings, &Programs::in_directory(Path::new("/usr/local/bin")), &account).await.unwrap();
         assert_eq!(std::fs::read(host_key(&home)).unwrap(), first, "the host key stays");
+    }
+
+    #[test]
+    fn a_session_is_ours_by_its_home() {
+        let words = ["/usr/local/bin/paas-receive", "session", "--user", "alice", "--home", "/srv/paas"];
+        let words = words.map(str::to_owned);
+        assert!(is_a_session(&words, &Home::new("/srv/paas")) && !is_a_session(&words, &Home::new("/srv")));
     }
 
     #[test]

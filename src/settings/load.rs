@@ -1,6 +1,6 @@
 //! From a file and variables to [`Settings`]: reading, overriding, defaults, and what to say about mistakes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use super::draft::{AccountName, Draft, Host, PortRange, Registry, Scalar, Shares};
@@ -208,7 +208,7 @@ impl Draft {
             address: or(self.engine.address, IpAddr::V4(Ipv4Addr::LOCALHOST)),
             ports: or(self.engine.ports, PortRange(31000..=32999)).0,
         };
-        let root_url = format!("http://{}", std::net::SocketAddr::new(engine.listen, engine.port));
+        let root_url = format!("http://{}", std::net::SocketAddr::new(reached_at(engine.listen), engine.port));
         let credentials = self.registry_credentials.map(|s| s.0);
         Settings {
             home,
@@ -217,7 +217,7 @@ impl Draft {
             ssh: SshSettings {
                 listen: ssh_listen,
                 port: or(ssh.port, 2222),
-                host: or(ssh.host, Host(ssh_listen.to_string())).0,
+                host: ssh.host.map_or_else(|| host_name(ssh_listen), |Scalar(Host(name))| name),
             },
             engine,
             marathon: MarathonSettings {
@@ -250,6 +250,22 @@ fn build(draft: super::draft::Build) -> BuildSettings {
         cpus: draft.cpus.map(|Scalar(Shares(shares))| shares),
         processes: or(draft.processes, 1024),
     }
+}
+
+/// Where this machine itself reaches what listens at an address: what listens everywhere is on loopback too.
+fn reached_at(listen: IpAddr) -> IpAddr {
+    match listen {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    }
+}
+
+/// How others are told to reach what listens at an address: by the address, or by this machine's name if it is every one.
+fn host_name(listen: IpAddr) -> String {
+    let name = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().parse::<Host>().ok();
+    let name = if listen.is_unspecified() { name() } else { None };
+    name.map_or_else(|| listen.to_string(), |Host(name)| name)
 }
 
 fn or<T>(set: Option<Scalar<T>>, default: T) -> T {
@@ -315,6 +331,14 @@ mod tests {
         assert_eq!(settings.ssh.host, "paas.example.org");
         assert_eq!(settings.build.cpus, Some(1.5));
         assert_eq!(settings.marathon.url, "http://127.0.0.1:8081", "the root Marathon follows its engine");
+    }
+
+    #[test]
+    fn what_listens_everywhere_is_reached_by_the_machines_name_and_on_loopback() {
+        let settings = load(&home(&[]), &[("PAAS_SSH_LISTEN", "0.0.0.0"), ("PAAS_ENGINE_LISTEN", "::")]).unwrap();
+        assert_eq!(settings.marathon.url, "http://[::1]:8080");
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert!(settings.ssh.host == name.trim() || settings.ssh.host == "0.0.0.0", "{}", settings.ssh.host);
     }
 
     #[test]

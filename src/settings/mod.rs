@@ -45,7 +45,8 @@ pub struct SshSettings {
     pub listen: IpAddr,
     /// Default 2222.
     pub port: u16,
-    /// The name people reach the receive host by, for the remotes that are printed; default: `listen`.
+    /// The name people reach the receive host by, for the remotes that are printed; default: `listen`, or this
+    /// machine's name when that is every address.
     pub host: String,
 }
 

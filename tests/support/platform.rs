@@ -180,12 +180,17 @@ impl TestPlatform {
 
     /// `ssh` to the platform with that key, running `command`.
     pub fn ssh(&self, key: &TestKey, command: &str) -> Said {
+        self.ssh_process(key, command).stdin(Stdio::null()).output().unwrap().into()
+    }
+
+    /// The same, not started yet.
+    pub fn ssh_process(&self, key: &TestKey, command: &str) -> Command {
         let words = self.ssh_words(key);
         let port = self.ssh_port.to_string();
         let place = format!("{}@127.0.0.1", self.user);
         let mut ssh = Command::new(&words[0]);
-        ssh.args(&words[1..]).args(["-p", &port, &place, command]).stdin(Stdio::null());
-        ssh.output().unwrap().into()
+        ssh.args(&words[1..]).args(["-p", &port, &place, command]);
+        ssh
     }
 
     fn ssh_words(&self, key: &TestKey) -> Vec<String> {

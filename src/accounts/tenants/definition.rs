@@ -102,10 +102,10 @@ fn accepts_connections() -> HealthCheck {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod samples {
     use super::*;
 
-    fn engines(home: &str) -> TenantEngines {
+    pub(in crate::accounts::tenants) fn engines(home: &str) -> TenantEngines {
         TenantEngines {
             program: "/usr/local/bin/paas".into(),
             home: home.into(),
@@ -115,6 +115,12 @@ mod tests {
             ports: 31000..=31999,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::engines;
+    use super::*;
 
     #[test]
     fn a_tenants_engine_is_an_app_without_shell_with_one_port_and_a_check() {
