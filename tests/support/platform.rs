@@ -253,6 +253,14 @@ impl Drop for TestPlatform {
         if !volumes.is_empty() {
             let _ = Command::new("docker").args(["volume", "rm", "--force"]).args(&volumes).output();
         }
+        // Slugs, by id: one may have several names.
+        let filter = format!("label=paas.home={}", self.home().display());
+        let listed = Command::new("docker").args(["images", "--quiet", "--filter", &filter]).output().unwrap();
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let slugs: std::collections::BTreeSet<&str> = listed.lines().collect();
+        if !slugs.is_empty() {
+            let _ = Command::new("docker").args(["rmi", "--force"]).args(&slugs).output();
+        }
         let _ = Command::new("userdel").arg(&self.user).output();
         assert!(down.status == 0 || std::thread::panicking(), "paas down failed: {}", down.err);
     }
