@@ -33,8 +33,6 @@ pub struct InstanceSpec {
     pub labels: HashMap<String, String>,
     /// The task's directory on the host, and where the container sees it.
     pub sandbox: Option<(PathBuf, String)>,
-    /// Directories of the host: from, to, read-only.
-    pub binds: Vec<(PathBuf, String, bool)>,
     pub network: InstanceNetwork,
     pub ports: Vec<PublishedPort>,
     pub memory_bytes: u64,
@@ -335,15 +333,13 @@ impl InstanceSpec {
     }
 
     fn mounts(&self) -> Vec<Mount> {
-        let bind = |source: &PathBuf, target: &str, read_only: bool| Mount {
+        let bind = |(source, target): &(PathBuf, String)| Mount {
             typ: Some(MountType::BIND),
             source: Some(source.display().to_string()),
-            target: Some(target.to_owned()),
-            read_only: Some(read_only),
+            target: Some(target.clone()),
             ..Mount::default()
         };
-        let sandbox = self.sandbox.iter().map(|(source, target)| bind(source, target, false));
-        sandbox.chain(self.binds.iter().map(|(source, target, read_only)| bind(source, target, *read_only))).collect()
+        self.sandbox.iter().map(bind).collect()
     }
 }
 

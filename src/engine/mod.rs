@@ -5,6 +5,7 @@
 //! their decisions; `supervisor` owns it, writes every change to the `journal` before it acts, and lets `tasks` drive
 //! Docker and processes. `api` speaks Marathon's REST API; what clients send is read by `reading`.
 
+pub mod admission;
 pub mod api;
 pub mod backoff;
 pub mod clock;

@@ -109,13 +109,15 @@ impl Engine {
         let (reporter, reports) = mpsc::unbounded_channel();
         let tasks = Tasks::new(setting, reporter);
         let hub = Hub::new();
-        let (supervisor, asker) = Supervisor::new(Desk { core, journal }, tasks.clone(), hub.clone(), clock, reports);
+        let rules = Rules { commands: options.allow_commands, ..Rules::default() };
+        let (supervisor, asker) =
+            Supervisor::new(Desk { core, journal, rules: rules.clone() }, tasks.clone(), hub.clone(), clock, reports);
         let shutdown = CancellationToken::new();
         let api = Api::new(Shared {
             asker,
             tasks: tasks.clone(),
             hub,
-            rules: Rules { commands: options.allow_commands, ..Rules::default() },
+            rules,
             place,
             leader: leader(address),
             credentials: options.credentials,

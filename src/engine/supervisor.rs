@@ -10,6 +10,7 @@ use super::core::{Core, Effect};
 use super::event::Hub;
 use super::instance::Handle;
 use super::journal::Journal;
+use super::reading::Rules;
 use super::tasks::{Report, Tasks, end_all, find_process};
 
 /// The state and its past, as questions see them.
@@ -17,6 +18,8 @@ use super::tasks::{Report, Tasks, end_all, find_process};
 pub struct Desk {
     pub core: Core,
     pub journal: Journal,
+    /// What may be asked for.
+    pub rules: Rules,
 }
 
 /// The engine ends, and answers no more.
@@ -169,7 +172,7 @@ impl Supervisor {
             return;
         }
         loop {
-            let Desk { core, journal } = &mut self.desk;
+            let Desk { core, journal, .. } = &mut self.desk;
             match tokio::task::block_in_place(|| journal.write(core, &changes)) {
                 Ok(()) => return,
                 Err(error) => {

@@ -48,7 +48,7 @@ impl Answer {
         self
     }
     pub(super) fn options(methods: &[Method]) -> Self {
-        Self::empty(StatusCode::OK).with(header::ALLOW, &allowed(methods))
+        Self::empty(StatusCode::OK).with(header::ALLOW, &allowed(methods)).with(header::CONTENT_TYPE, JSON)
     }
     pub(super) fn method_not_allowed(methods: &[Method]) -> Self {
         Self::from(Refusal::reason(405, "Method Not Allowed")).with(header::ALLOW, &allowed(methods))

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::http::Method;
 use serde_json::json;
 
-use super::super::core::{Accepted, Core, How};
+use super::super::core::{Accepted, How};
 use super::super::group::{self, Group};
 use super::super::reading::{self, AppRequest, Asked as Told, Refusal};
 use super::super::supervisor::Desk;
-use super::super::{Moment, event};
+use super::super::{Moment, admission, event};
 use super::answer::Answer;
 use super::labels::Selector;
 use super::views::{self, Embed};
@@ -53,17 +53,16 @@ impl Api {
         let (id, how) = (app.id.clone(), how(&asked, false, parent(&app.id)));
         let (client, uri) = (asked.client_ip(), asked.uri.path().to_owned());
         let made = self.shared().asker.ask(move |desk| {
-            let core = &mut desk.core;
-            if core.app(&app.id).is_some() {
+            if desk.core.app(&app.id).is_some() {
                 return Err(Refusal::app_exists(&app.id));
             }
             // What is answered has its version, and neither its ports nor the version's history.
-            let version = core.fresh_version();
+            let version = desk.core.fresh_version();
             let shown = App { version: version.to_string(), version_info: None, ..app.clone() };
-            let mut tree = core.root().clone();
+            let mut tree = desk.core.root().clone();
             tree.put_app(Arc::new(app));
-            core.tell(event::api_post(client, &uri, &shown));
-            let accepted = change(core, tree, version, &how)?;
+            let accepted = change(desk, tree, version, &how)?;
+            desk.core.tell(event::api_post(client, &uri, &shown));
             Ok((shown, accepted))
         });
         let (shown, accepted) = made.await??;
@@ -111,7 +110,7 @@ impl Api {
             let mut tree = desk.core.root().clone();
             tree.put_app(Arc::new(app));
             let version = desk.core.fresh_version();
-            let accepted = change(&mut desk.core, tree, version, &how)?;
+            let accepted = change(desk, tree, version, &how)?;
             if let Some(app) = desk.core.app(&id).cloned() {
                 desk.core.tell(event::api_post(client, &uri, &app));
             }
@@ -134,7 +133,7 @@ impl Api {
                 tree.put_app(Arc::new(definition(desk, &id, request)?));
             }
             let version = desk.core.fresh_version();
-            change(&mut desk.core, tree, version, &how)
+            change(desk, tree, version, &how)
         });
         Ok(Answer::deployment(accepted.await??))
     }
@@ -146,7 +145,7 @@ impl Api {
             tree.app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByChanging))?;
             tree.remove_app(&id);
             let version = desk.core.fresh_version();
-            change(&mut desk.core, tree, version, &how)
+            change(desk, tree, version, &how)
         });
         Ok(Answer::deployment(accepted.await??))
     }
@@ -159,7 +158,7 @@ impl Api {
             let restarted = group::restarted(app, version);
             let mut tree = desk.core.root().clone();
             tree.put_app(Arc::new(restarted));
-            change(&mut desk.core, tree, version, &how)
+            change(desk, tree, version, &how)
         });
         Ok(Answer::deployment(accepted.await??))
     }
@@ -193,10 +192,11 @@ fn definition(desk: &Desk, id: &PathId, request: AppRequest) -> Result<App, Refu
     }
 }
 
-/// Asks for another tree, of which the ports of apps are settled first.
-pub(super) fn change(core: &mut Core, mut tree: Group, version: Moment, how: &How) -> Result<Accepted, Refusal> {
-    reading::settle(core.root(), &mut tree)?;
-    Ok(core.change(tree, version, how)?)
+/// Asks for another tree, if this engine can run what is in it; the ports of apps are settled first.
+pub(super) fn change(desk: &mut Desk, mut tree: Group, version: Moment, how: &How) -> Result<Accepted, Refusal> {
+    reading::settle(desk.core.root(), &mut tree)?;
+    admission::admit(desk.core.root(), &tree, &desk.rules)?;
+    Ok(desk.core.change(tree, version, how)?)
 }
 
 /// Which apps a list has.

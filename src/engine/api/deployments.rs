@@ -31,7 +31,7 @@ impl Api {
             let (tree, before) = desk.core.reversal(id).ok_or_else(|| Refusal::unknown_deployment(&text))?;
             let how = How { force: true, group: PathId::root(), chosen: std::collections::BTreeSet::new() };
             let version = desk.core.fresh_version();
-            let accepted = super::apps::change(&mut desk.core, tree, version, &how)?;
+            let accepted = super::apps::change(desk, tree, version, &how)?;
             // What is answered is the version that comes back.
             Ok::<_, Refusal>(Accepted { version: before, ..accepted })
         });

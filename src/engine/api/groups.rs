@@ -111,7 +111,7 @@ impl Api {
             tree.group(&id).ok_or_else(|| Refusal::unknown_group(&id, Told::ByChanging))?;
             tree.remove_group(&id);
             let version = desk.core.fresh_version();
-            change(&mut desk.core, tree, version, &how)
+            change(desk, tree, version, &how)
         });
         Ok(Answer::deployment(accepted.await??))
     }
@@ -120,7 +120,7 @@ impl Api {
 fn change_group(desk: &mut Desk, request: &GroupRequest, how: &How) -> Result<Accepted, Refusal> {
     let tree = changed_tree(desk, request)?;
     let version = desk.core.fresh_version();
-    change(&mut desk.core, tree, version, how)
+    change(desk, tree, version, how)
 }
 
 fn dry_run(desk: &mut Desk, request: &GroupRequest) -> Result<DryRun, Refusal> {

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::super::core::{Accepted, Core, How};
 use super::super::instance::{Goal, Instance, InstanceId, TaskId};
 use super::super::reading::{self, Asked as Told, Refusal};
+use super::super::supervisor::Desk;
 use super::answer::Answer;
 use super::apps::change;
 use super::{Api, Asked, parent, views};
@@ -39,10 +40,11 @@ impl Kill {
         Ok(kill)
     }
 
-    fn carry_out(self, core: &mut Core, instances: &[InstanceId], group: PathId) -> Result<Killed, Refusal> {
+    fn carry_out(self, desk: &mut Desk, instances: &[InstanceId], group: PathId) -> Result<Killed, Refusal> {
         if self.scale {
-            return self.scale_down(core, instances, group).map(Killed::Scaled);
+            return self.scale_down(desk, instances, group).map(Killed::Scaled);
         }
+        let core = &mut desk.core;
         let shown = instances.iter().filter_map(|id| views::task(core, core.instance(id)?, false)).collect();
         for id in instances {
             if self.wipe {
@@ -54,11 +56,12 @@ impl Kill {
         Ok(Killed::Tasks(shown))
     }
 
-    fn scale_down(self, core: &mut Core, instances: &[InstanceId], group: PathId) -> Result<Accepted, Refusal> {
+    fn scale_down(self, desk: &mut Desk, instances: &[InstanceId], group: PathId) -> Result<Accepted, Refusal> {
         let mut fewer: BTreeMap<&PathId, u32> = BTreeMap::new();
         for id in instances {
             *fewer.entry(id.app()).or_default() += 1;
         }
+        let core = &desk.core;
         let mut tree = core.root().clone();
         for (app, count) in fewer {
             if let Some(app) = core.app(app) {
@@ -67,7 +70,7 @@ impl Kill {
         }
         let how = How { force: self.force, group, chosen: instances.iter().cloned().collect() };
         let version = core.fresh_version();
-        change(core, tree, version, &how)
+        change(desk, tree, version, &how)
     }
 }
 
@@ -103,7 +106,7 @@ impl Api {
         let kill = Kill::of(&asked)?;
         let host = asked.one("host").filter(|host| *host != "*").map(str::to_owned);
         let killed = self.shared().asker.ask(move |desk| {
-            let core = &mut desk.core;
+            let core = &desk.core;
             if core.app(&id).is_none() {
                 let looked = Told::ByLooking;
                 return Err(if kill.scale {
@@ -115,7 +118,7 @@ impl Api {
             let here = host.is_none_or(|host| host == core.place.host);
             let alive = core.instances(&id).filter(|instance| here && instance.is_alive());
             let instances = alive.map(|instance| instance.id.clone()).collect::<Vec<_>>();
-            kill.carry_out(core, &instances, PathId::root())
+            kill.carry_out(desk, &instances, PathId::root())
         });
         Ok(answer(killed.await??))
     }
@@ -123,12 +126,12 @@ impl Api {
     pub(super) async fn kill_task_of(&self, id: PathId, task: String, asked: Asked) -> Result<Answer, Refusal> {
         let kill = Kill::of(&asked)?;
         let killed = self.shared().asker.ask(move |desk| {
-            let core = &mut desk.core;
+            let core = &desk.core;
             core.app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByLooking))?;
             let found =
                 task.parse().ok().and_then(|task: TaskId| instance_of(core, &task)).map(|found| found.id.clone());
             let found = found.filter(|found| *found.app() == id).ok_or_else(|| Refusal::unknown_task(&task))?;
-            kill.carry_out(core, &[found], parent(&id))
+            kill.carry_out(desk, &[found], parent(&id))
         });
         Ok(match killed.await?? {
             Killed::Tasks(tasks) => Answer::json(&json!({ "task": tasks.first() })),
@@ -140,13 +143,13 @@ impl Api {
         let ids = reading::read_task_ids(&asked.body)?;
         let kill = Kill::of(&asked)?;
         let killed = self.shared().asker.ask(move |desk| {
-            let core = &mut desk.core;
+            let core = &desk.core;
             // A task of before is not what its instance runs now.
             let present =
                 |task: &TaskId| core.instance(&task.instance).filter(|found| found.task().as_ref() == Some(task));
             let tasks = ids.iter().filter_map(|id| id.parse().ok());
             let found = tasks.filter_map(|task| present(&task).map(|found| found.id.clone())).collect::<BTreeSet<_>>();
-            kill.carry_out(core, &found.into_iter().collect::<Vec<_>>(), PathId::root())
+            kill.carry_out(desk, &found.into_iter().collect::<Vec<_>>(), PathId::root())
         });
         Ok(answer(killed.await??))
     }

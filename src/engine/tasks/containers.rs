@@ -103,7 +103,6 @@ impl Tasks {
             env: env.into_iter().collect(),
             labels: container_labels,
             sandbox: Some((setting.sandboxes.sandbox(task), sandbox::INSIDE.to_owned())),
-            binds: Vec::new(),
             network: if is_on_host_network(app) { InstanceNetwork::Host } else { setting.network.clone() },
             ports: published(app, placed, setting.address),
             memory_bytes: mebibytes(limit(app, "mem").unwrap_or(app.mem).max(MIN_MEMORY_MIB)),
