@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "shared support: until every topic that uses it has landed")]
 
 mod e2e;
+mod engine;
 mod house;
 mod init;
 mod keys;

@@ -1,6 +1,7 @@
 //! What several topics of the tests need: real parts, started and cleaned up.
 
 pub mod builder;
+pub mod engine;
 pub mod http;
 pub mod platform;
 pub mod project;

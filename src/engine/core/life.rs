@@ -211,7 +211,11 @@ impl Core {
         let place_address = self.place.address;
         let Some(instance) = self.current(task) else { return };
         let (handle, address, health) = match &instance.phase {
-            Phase::Running(live) => (Some(live.handle.clone()), Some(live.address), live.health.clone()),
+            // What no longer runs serves nobody, whatever its checks said last.
+            Phase::Running(live) => {
+                let failing = live.health.iter().filter(|check| check.is_known() && !check.is_alive()).cloned();
+                (Some(live.handle.clone()), Some(live.address), failing.collect())
+            }
             _ => (None, Some(place_address), Vec::new()),
         };
         let ports = instance.host_ports().to_vec();

@@ -1,0 +1,288 @@
+//! `paas engine` as a process, with a state, a network and containers of its own; all of it goes when this is dropped.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How many engines this test run has made.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+pub struct TestEngine {
+    state: TempDir,
+    network: String,
+    arguments: Vec<String>,
+    credentials: Option<String>,
+    process: Option<Child>,
+    address: Option<SocketAddr>,
+    _image: Arc<ProbeImage>,
+}
+
+/// What an engine answered.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Reply {
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+    /// It must have been a success.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert!((200..300).contains(&self.status), "{} {}", self.status, self.body);
+        self
+    }
+}
+
+impl TestEngine {
+    /// An engine that runs commands too, as the root's does.
+    pub fn start() -> Self {
+        Self::start_with(&["--allow-commands"], None)
+    }
+
+    pub fn start_with(arguments: &[&str], credentials: Option<&str>) -> Self {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let mut engine = Self {
+            state: tempfile::Builder::new().prefix("paas-engine-").tempdir().unwrap(),
+            network: format!("paas-engine-test-{}-{number}", std::process::id()),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            credentials: credentials.map(str::to_owned),
+            process: None,
+            address: None,
+            _image: ProbeImage::there(),
+        };
+        engine.launch();
+        engine
+    }
+
+    /// The command line of this engine, on `listen`.
+    pub fn command(&self, listen: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paas"));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.env_clear().env("PATH", path).args(["engine", "--listen", listen, "--state"]).arg(self.state.path());
+        command.args(["--network", &self.network, "--label", &self.label()]).args(&self.arguments);
+        command.envs(self.credentials.iter().map(|text| ("MESOSPHERE_HTTP_CREDENTIALS", text)));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it, again at its old address if it had one, and waits until it answers.
+    pub fn launch(&mut self) {
+        let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let mut process = self.command(&listen).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        self.process = Some(process);
+        let url = line.trim().strip_prefix("listening on http://");
+        self.address = Some(url.unwrap_or_else(|| panic!("the engine said {line:?}")).parse().unwrap());
+    }
+
+    /// `kill -9`
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().expect("the engine runs");
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// SIGTERM; it must end by itself, well.
+    #[track_caller]
+    pub fn terminate(&mut self) {
+        let mut process = self.process.take().expect("the engine runs");
+        run("kill", &["-TERM", &process.id().to_string()]);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match process.try_wait().unwrap() {
+                Some(status) => return assert!(status.success(), "{status}"),
+                None if Instant::now() > deadline => panic!("the engine does not end"),
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address.expect("the engine was started")
+    }
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+    pub fn state(&self) -> &std::path::Path {
+        self.state.path()
+    }
+    pub fn network(&self) -> &str {
+        &self.network
+    }
+    /// On everything it makes in Docker.
+    pub fn label(&self) -> String {
+        format!("paas.home={}", self.state.path().display())
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, None)
+    }
+    pub fn put(&self, path: &str, body: &Value) -> Reply {
+        self.ask("PUT", path, Some(body))
+    }
+    pub fn delete(&self, path: &str) -> Reply {
+        self.ask("DELETE", path, None)
+    }
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Reply {
+        self.try_ask(method, path, body, self.credentials.as_deref()).unwrap()
+    }
+    pub fn try_ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        credentials: Option<&str>,
+    ) -> std::io::Result<Reply> {
+        let patience = Duration::from_secs(10);
+        let address = self.address();
+        let mut stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        let authorization = credentials.map_or_else(String::new, |text| {
+            format!("Authorization: Basic {}\r\n", base64::engine::general_purpose::STANDARD.encode(text))
+        });
+        let body = body.map(Value::to_string).unwrap_or_default();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n{authorization}\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text)?;
+        let text = String::from_utf8_lossy(&text);
+        let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| std::io::Error::other("no whole answer"))?;
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.ok_or_else(|| std::io::Error::other("no status"))?;
+        Ok(Reply { status, head: head.to_lowercase(), body: body.to_owned() })
+    }
+
+    /// Asks until the answer is as wanted, and gives it.
+    #[track_caller]
+    pub fn until(&self, path: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let found = self.get(path).json();
+            if holds(&found) {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "never {what}: {found:#}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    /// Waits until no deployment runs.
+    #[track_caller]
+    pub fn settled(&self) {
+        self.until("/v2/deployments", "without deployments", |running| *running == json!([]));
+    }
+
+    /// Ids of the containers it has, running or not.
+    pub fn containers(&self) -> Vec<String> {
+        let filter = format!("label={}", self.label());
+        let mut ids: Vec<String> =
+            run("docker", &["ps", "-aq", "--no-trunc", "--filter", &filter]).lines().map(str::to_owned).collect();
+        ids.sort();
+        ids
+    }
+
+    /// The processes of its command tasks.
+    pub fn processes(&self) -> Vec<u32> {
+        let mark = format!("MESOS_SANDBOX={}/", self.state.path().display());
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let ours = |pid: &u32| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
+        };
+        pids.filter(ours).collect()
+    }
+}
+
+impl Drop for TestEngine {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        for pid in self.processes() {
+            run("kill", &["-9", &pid.to_string()]);
+        }
+        for id in self.containers() {
+            run("docker", &["rm", "-fv", &id]);
+        }
+        run("docker", &["network", "rm", &self.network]);
+    }
+}
+
+/// A group of one Docker app that serves a page with `release`, checked by whether it takes connections.
+pub fn probe_app(release: &str) -> Value {
+    json!({
+        "id": "web", "args": ["/start", "web"], "cpus": 0.1, "mem": 32, "instances": 1,
+        "container": {
+            "type": "DOCKER", "docker": { "image": ProbeImage::NAME },
+            "portMappings": [{ "containerPort": 0, "hostPort": 0, "protocol": "tcp", "name": "http" }]
+        },
+        "networks": [{ "mode": "container/bridge" }],
+        "env": { "PAAS_RELEASE": release },
+        "healthChecks": [{
+            "protocol": "MESOS_TCP", "portIndex": 0, "gracePeriodSeconds": 30, "intervalSeconds": 1,
+            "timeoutSeconds": 2, "maxConsecutiveFailures": 3, "delaySeconds": 0
+        }],
+        "taskKillGracePeriodSeconds": 1
+    })
+}
+
+/// The image that the recorded tasks run; made when missing, and then removed with its last user.
+pub struct ProbeImage {
+    made_here: bool,
+}
+
+static IMAGE: Mutex<Weak<ProbeImage>> = Mutex::new(Weak::new());
+
+impl ProbeImage {
+    pub const NAME: &'static str = "marathon-probe:1";
+
+    pub fn there() -> Arc<Self> {
+        let mut shared = IMAGE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(image) = shared.upgrade() {
+            return image;
+        }
+        let known = !run("docker", &["images", "-q", Self::NAME]).is_empty();
+        if !known {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/marathon/probe-image.sh");
+            let made = Command::new("sh").arg(script).stdout(Stdio::null()).status().unwrap();
+            assert!(made.success(), "the probe image was not made");
+        }
+        let image = Arc::new(Self { made_here: !known });
+        *shared = Arc::downgrade(&image);
+        image
+    }
+}
+
+impl Drop for ProbeImage {
+    fn drop(&mut self) {
+        // Whoever wants it next makes it anew.
+        let _shared = IMAGE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.made_here {
+            run("docker", &["rmi", Self::NAME]);
+        }
+    }
+}
+
+/// What a program printed, whether it succeeded or not.
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
