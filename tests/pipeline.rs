@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use paas::docker::{Docker, Socket};
+use paas::git::Repository;
 use paas::marathon::{
     App, Client, Container, ContainerKind, DockerContainer, GroupUpdate, HealthCheck, HealthProtocol, Network,
     NetworkMode, PortMapping,
 };
-use paas::model::{ByteSize, ReleaseNumber};
+use paas::model::{ByteSize, ImageRef, ReleaseNumber};
 use paas::pipeline::{
     Builder, DeployRules, Platform, Progress, Push, PushError, PushId, PushOptions, Registry, Release, ReleaseState,
     Released, abandon, run,
@@ -70,8 +71,16 @@ impl Drop for Engine {
 
 /// How a push ended and what it said.
 struct Outcome {
-    result: Result<Released, PushError>,
+    result: Result<Live, PushError>,
     said: Vec<Progress>,
+}
+
+/// What is known of a release when its push has ended.
+#[derive(Debug)]
+struct Live {
+    number: ReleaseNumber,
+    image: ImageRef,
+    address: Option<String>,
 }
 
 impl Outcome {
@@ -142,14 +151,18 @@ impl Lab {
     }
 
     fn push_of(project: &Project, options: PushOptions) -> Push {
+        let branch = "refs/heads/deployed".to_owned();
+        let repository = project.path().join(".git");
+        let previous = Repository::open(&repository).unwrap().reference(&branch).unwrap();
         Push {
             tenant: "dev".parse().unwrap(),
             app: "shop".parse().unwrap(),
             user: "alice".parse().unwrap(),
             push: PushId::random(),
             commit: project.git(["rev-parse", "HEAD"]).trim().parse().unwrap(),
-            previous: None,
-            repository: project.path().join(".git"),
+            branch,
+            previous,
+            repository,
             options,
         }
     }
@@ -158,9 +171,17 @@ impl Lab {
         self.run(Self::push_of(project, PushOptions::default())).await
     }
 
+    /// Runs the push and, as the hook does, moves its branch while it is still its turn.
     async fn run(&self, push: Push) -> Outcome {
+        let (repository, branch, commit) = (push.repository.clone(), push.branch.clone(), push.commit.clone());
         let said = Mutex::new(Vec::new());
         let result = run(push, &self.platform, &|progress| said.lock().unwrap().push(progress)).await;
+        let result = result.map(|released| {
+            let repository = Repository::open(&repository).unwrap();
+            repository.move_reference(&branch, released.branch_at.as_ref(), &commit, "pushed").unwrap();
+            let Released { number, ref image, ref address, .. } = released;
+            Live { number, image: image.clone(), address: address.clone() }
+        });
         Outcome { result, said: said.into_inner().unwrap() }
     }
 
@@ -613,17 +634,41 @@ async fn the_deployment_of_a_push_that_was_killed_is_taken_over_unasked() {
     assert!(matches!(lab.release(1).await.state, ReleaseState::Failed { .. }));
 }
 
-#[tokio::test]
-async fn the_second_push_waits_and_says_for_whom() {
-    let lab = Lab::serving(|_| {});
-    let (first, second) = (app("sleep 1"), site("second"));
-    let (first, second) = tokio::join!(lab.push(&first), async {
+/// Runs the first push, and as soon as it has the app the second.
+async fn one_after_the_other(lab: &Lab, first: Push, second: Push) -> (Outcome, Outcome) {
+    tokio::join!(lab.run(first), async {
         while lab.platform.store.lease_holder(&Lab::app_path()).await.unwrap().is_none() {
             tokio::task::yield_now().await;
         }
-        lab.push(&second).await
-    });
+        lab.run(second).await
+    })
+}
+
+#[tokio::test]
+async fn the_second_push_waits_its_turn_and_says_for_whom() {
+    let lab = Lab::serving(|_| {});
+    let app = app("sleep 1");
+    let first = Lab::push_of(&app, PushOptions::default());
+    app.write("more", "x");
+    app.commit("on top of the first");
+    let second = Lab::push_of(&app, PushOptions::default());
+    let (first, second) = one_after_the_other(&lab, first, second).await;
     live_at(&first);
     second.says("-----> Waiting for alice's push of ");
-    assert_eq!(second.result.unwrap().number, ReleaseNumber::new(2));
+    live_at(&second);
+    assert_eq!(lab.release(2).await.previous_commit, Some(lab.release(1).await.commit));
+}
+
+#[tokio::test]
+async fn a_push_that_would_undo_the_one_it_waited_for_is_refused_before_it_builds() {
+    let lab = Lab::serving(|_| {});
+    let app = app("sleep 1");
+    let first = Lab::push_of(&app, PushOptions::default());
+    app.git(["commit", "--quiet", "--amend", "-m", "instead of the first"]);
+    let second = Lab::push_of(&app, PushOptions::default());
+    let (first, second) = one_after_the_other(&lab, first, second).await;
+    live_at(&first);
+    let reason = second.reason();
+    assert!(reason.starts_with("another push moved deployed meanwhile: fetch it"), "{reason}");
+    assert!(!second.text().contains("Building"), "{}", second.text());
 }

@@ -101,6 +101,18 @@ impl Repository {
         }
     }
 
+    /// Whether `ancestor` is in the history of `commit`, or the same.
+    pub fn is_on_top(&self, commit: &CommitId, ancestor: &CommitId) -> Result<bool, GitError> {
+        if commit == ancestor {
+            return Ok(true);
+        }
+        match self.inner.graph_descendant_of(oid(commit), oid(ancestor)) {
+            // Their histories never meet, or the history of a shallow push ends before they do.
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(false),
+            found => found.map_err(|cause| failed("read", &self.path, cause)),
+        }
+    }
+
     /// Moves the ref from `old` (none: it is new) to `new`; `Moved` when it does not stand at `old`.
     pub fn move_reference(
         &self,

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::docker::{Docker, DockerError, PushImageError, labels};
+use crate::git::Repository;
 use crate::marathon;
 use crate::model::{AppName, ByteSize, CommitId, ImageRef, Period, ReleaseNumber, Secret, TenantName, UserName};
 use crate::store::{Holder, Lease, LeaseAttempt, Store, StoreError};
@@ -103,7 +104,9 @@ pub struct Push {
     pub user: UserName,
     pub push: PushId,
     pub commit: CommitId,
-    /// What the branch was at before.
+    /// The deploy branch by its full name, such as `refs/heads/main`.
+    pub branch: String,
+    /// What the branch was at when the push began.
     pub previous: Option<CommitId>,
     /// The bare repository on this host.
     pub repository: PathBuf,
@@ -149,14 +152,18 @@ pub struct PushOptions {
     pub no_cache: bool,
 }
 
-/// A release that serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A release that serves. While this is held no other push has its turn: the branch is to be moved first.
+#[derive(Debug)]
 pub struct Released {
     pub number: ReleaseNumber,
     pub image: ImageRef,
+    /// What the branch is at, and is to be moved from.
+    pub branch_at: Option<CommitId>,
     /// Where people reach it, if it has a `web` process that runs.
     pub address: Option<String>,
     pub took: Duration,
+    /// Held for its drop alone.
+    _turn: Lease,
 }
 
 /// Why a push did not become a release that serves. The ref stays where it was.
@@ -164,6 +171,8 @@ pub struct Released {
 pub enum PushError {
     #[error("another push to this app is under way: {}", describe_holder(.holder.as_ref()))]
     Busy { holder: Option<Holder> },
+    #[error("another push moved {branch} meanwhile: fetch it, bring your commit on top, and push again")]
+    Overtaken { branch: String },
     #[error("the source cannot be deployed")]
     Source(#[from] SourceError),
     #[error("the build failed")]
@@ -187,7 +196,7 @@ impl PushError {
     pub fn reason(&self) -> String {
         use std::error::Error as _;
         let (what, cause): (_, &dyn std::fmt::Display) = match self {
-            Self::Busy { .. } => return one_line(&self.to_string()),
+            Self::Busy { .. } | Self::Overtaken { .. } => return one_line(&self.to_string()),
             Self::Formation(error) => return one_line(&error.to_string()),
             Self::Source(error) => ("source refused", error),
             Self::Build(error) => ("build failed", error),
@@ -221,10 +230,11 @@ fn describe_holder(holder: Option<&Holder>) -> String {
 /// Brings a push to a release that serves. What it leaves when it fails, and when it is dropped half-way: the previous
 /// release serving, no container, the build's log; after `Progress::Deploying` it should not be dropped any more, since
 /// what was posted goes on.
-pub async fn run(push: Push, platform: &Platform, say: Say<'_>) -> Result<Released, PushError> {
+pub async fn run(mut push: Push, platform: &Platform, say: Say<'_>) -> Result<Released, PushError> {
     let began = Instant::now();
     let places = Places::of(&push.tenant, &push.app);
-    let _lease = lease(&push, &places, platform, say).await?;
+    let turn = lease(&push, &places, platform, say).await?;
+    push.previous = branch_at_our_turn(&push)?;
     clean_up_after_others(&places, platform).await?;
     let releases = Releases::of(&*platform.store, places.clone());
     let previous = releases.serving().await?;
@@ -238,7 +248,26 @@ pub async fn run(push: Push, platform: &Platform, say: Say<'_>) -> Result<Releas
 
     let took = began.elapsed();
     say(Progress::Milestone(live(&release, address.as_deref(), took)));
-    Ok(Released { number: release.number, image: release.image, address, took })
+    let (number, image, branch_at) = (release.number, release.image, push.previous);
+    Ok(Released { number, image, branch_at, address, took, _turn: turn })
+}
+
+/// What the branch is at now. A push that waited may find it moved: what was pushed on top of that goes on, anything
+/// else would undo unseen what the other push deployed.
+fn branch_at_our_turn(push: &Push) -> Result<Option<CommitId>, PushError> {
+    let repository = Repository::open(&push.repository).map_err(SourceError::from)?;
+    let now = repository.reference(&push.branch).map_err(SourceError::from)?;
+    let on_top = |at: &CommitId| repository.is_on_top(&push.commit, at).map_err(SourceError::from);
+    match &now {
+        _ if now == push.previous => Ok(now),
+        Some(at) if on_top(at)? => Ok(now),
+        _ => Err(PushError::Overtaken { branch: branch_name(&push.branch).to_owned() }),
+    }
+}
+
+/// As people call it.
+fn branch_name(reference: &str) -> &str {
+    reference.strip_prefix("refs/heads/").unwrap_or(reference)
 }
 
 /// Ends what a cut-off push left running: its containers. What is in the store, the app's next push mends.

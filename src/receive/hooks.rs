@@ -131,6 +131,7 @@ impl HookRun {
             user: self.push.who.user.clone(),
             push: self.push.id.clone(),
             commit: commit.clone(),
+            branch: update.name.clone(),
             previous: update.old.clone(),
             repository: self.repository.clone(),
             options,
@@ -141,13 +142,13 @@ impl HookRun {
             }
             terminal.show(&progress);
         };
-        tokio::select! {
+        let released = tokio::select! {
             released = pipeline::run(push, &platform, &say) => released.map_err(|error| Refusal::of(error.reason(), &error))?,
             () = terminal.keep_alive() => unreachable!("it goes on until the pipeline ends"),
         };
         // Only now does the ref move, and by our own hand: git may be gone with its client.
         let message = format!("push by {}", self.push.who.user);
-        repository.move_reference(&update.name, update.old.as_ref(), commit, &message).map_err(|error| {
+        repository.move_reference(&update.name, released.branch_at.as_ref(), commit, &message).map_err(|error| {
             Refusal::of("the release serves, but the branch was moved by somebody else".to_owned(), &error)
         })
     }
