@@ -288,6 +288,7 @@ fn a_push_of_one_gibibyte_keeps_every_process_of_ours_under_64_mib() {
     }
     // The client's own work, which is not what is measured here, is kept short.
     project.git(["config", "core.compression", "0"]);
+    project.git(["config", "pack.window", "0"]);
     project.commit("a gibibyte");
 
     let watch = MemoryWatch::start(paas.platform.home());
