@@ -62,6 +62,8 @@ pub struct App {
     pub residency: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_limits: Option<serde_json::Value>,
+    /// Empty, and then not sent, in what a client leaves to the server: a tenant's Marathon has a role of its own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub role: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, serde_json::Value>,

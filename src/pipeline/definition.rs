@@ -41,6 +41,8 @@ fn definition(release: &Release, name: &ProcessType, process: &Process) -> App {
         constraints: process.constraints.clone(),
         task_kill_grace_period_seconds: process.stop_timeout,
         // Old instances stay until as many new ones are healthy.
+        // The tenant's Marathon knows which role it has.
+        role: String::new(),
         upgrade_strategy: UpgradeStrategy { maximum_over_capacity: 1.0, minimum_health_capacity: 1.0 },
         ..App::new(app_id(&release.app, name))
     }
@@ -207,6 +209,8 @@ mod tests {
         assert_eq!(worker["container"]["portMappings"], serde_json::json!([]));
         assert!(worker.get("healthChecks").is_none() && worker["labels"].get("HAPROXY_GROUP").is_none());
         assert_eq!(worker["args"], serde_json::json!(["/exec", "/bin/sh", "-c", "./work; $(hostile)"]));
-        assert!(worker.get("cmd").is_none(), "no shell of the scheduler's");
+        for absent in ["cmd", "role", "version"] {
+            assert!(worker.get(absent).is_none(), "{absent}: {worker}");
+        }
     }
 }
