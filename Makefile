@@ -27,9 +27,9 @@ lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; else echo 'cargo-deny is not installed: dependencies not checked'; fi
 
+# One after another, so that nothing but what is measured keeps the machine busy.
 bench:
-	@.ci/requirements docker.io openssh-server openssh-client debootstrap busybox-static git python3 curl gcc util-linux passwd
-	$(CARGO) bench --locked
+	@.ci/test --test main -- --test-threads 1 six_tenths recorded second_push engine_killed gibibyte every_kind
 
 install:
 	$(CARGO) build --locked --release --bins

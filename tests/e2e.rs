@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::figures::figure;
 use crate::support::http;
 use crate::support::platform::{TestKey, TestPlatform};
 use crate::support::project::{Project, Pushed};
@@ -150,10 +151,8 @@ fn every_kind_of_app_is_pushed_and_answers() {
         let url = pushed.live_at();
         let body = answer(&url).to_lowercase();
         assert!(body.contains(says), "{fixture} answered {body:?}");
-        println!(
-            "{fixture}: {}",
-            pushed.output.lines().rev().find(|line| line.contains("is live")).unwrap_or_default()
-        );
+        let last = pushed.output.lines().rev().find(|line| line.contains("is live")).unwrap_or_default();
+        figure(last.trim_start_matches("remote: =====> ").trim_end());
     }
 }
 
@@ -189,7 +188,7 @@ fn a_second_push_never_leaves_the_app_without_a_healthy_instance() {
     paas.push(&project, "shop").live_at();
     let (asked, failures) = prober.stop();
 
-    println!("{asked} probes during the second push, {} failed", failures.len());
+    figure(&format!("{asked} probes during a second push, {} failed", failures.len()));
     assert!(asked > 20, "only {asked} probes were made");
     assert!(failures.is_empty(), "{} of {asked} probes failed: {:?}", failures.len(), failures.first());
     let new = paas.instances("shop");
@@ -271,7 +270,7 @@ fn an_engine_killed_while_an_app_serves_loses_no_request_and_keeps_the_container
     assert!(back, "the engine did not come back");
     let (requests, lost) = prober.stop();
 
-    println!("{requests} requests while the engine was killed and came back, {} lost", lost.len());
+    figure(&format!("{requests} requests while a tenant's engine was killed and came back, {} lost", lost.len()));
     assert!(lost.is_empty(), "{} of {requests} requests lost: {:?}", lost.len(), lost.first());
     assert_eq!(paas.instances("shop"), containers);
     assert_eq!(paas.ask("/v2/apps"), apps);
@@ -296,10 +295,12 @@ fn a_push_of_one_gibibyte_keeps_every_process_of_ours_under_64_mib() {
     answer(&paas.push(&project, "big").live_at());
     let took = began.elapsed();
     let peaks = watch.stop();
-    println!("pushed 1 GiB in {:.1} s; peak resident memory of each process of ours:", took.as_secs_f32());
+    let mut shown =
+        format!("pushed 1 GiB in {:.1} s; peak resident memory of each process of ours:", took.as_secs_f32());
     for (process, peak) in &peaks {
-        println!("  {:3}.{} MiB  {process}", peak / 1024, peak % 1024 * 10 / 1024);
+        shown += &format!("\n  {:3}.{} MiB  {process}", peak / 1024, peak % 1024 * 10 / 1024);
     }
+    figure(&shown);
     assert!(peaks.keys().any(|process| process.contains("paas-receive hook")), "the hook was not seen: {peaks:?}");
     for (process, peak) in peaks {
         assert!(peak < LIMIT_KIB, "{process} took {peak} KiB");
@@ -459,7 +460,7 @@ fn a_vanished_client_leaves_no_build_no_lock_and_no_ref() {
     push.wait().unwrap();
     let began = Instant::now();
     assert!(within(Duration::from_secs(10), || paas.builds().is_empty()), "the build outlived its client");
-    println!("the build was gone {:.2} s after its client", began.elapsed().as_secs_f32());
+    figure(&format!("a build was gone {:.2} s after its client", began.elapsed().as_secs_f32()));
     // The lock is free and the ref did not move: another push goes straight through.
     let gone = within(Duration::from_secs(5), || !paas.platform.home().join("repositories/dev/slow.git").exists());
     assert!(gone, "a repository that holds nothing is left");

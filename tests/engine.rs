@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::engine::{TestEngine, probe_app};
+use crate::support::figures::figure;
 use crate::support::http;
 
 /// The recordings in which every step must match.
@@ -28,8 +29,9 @@ fn a_recorded_marathons_answers_are_matched() {
         Command::new("python3").arg(format!("{place}/replay.py")).arg(engine.url()).args(&names).output().unwrap();
     let said = String::from_utf8_lossy(&replay.stdout).into_owned();
     let counts = said.lines().filter(|line| line.contains(" match, "));
-    println!("{}", counts.clone().collect::<Vec<_>>().join("\n"));
-    println!("{}", said.lines().last().unwrap_or_default());
+    let total = said.lines().last().unwrap_or_default();
+    let shown: Vec<&str> = counts.clone().filter_map(|line| line.rsplit('/').next()).chain([total]).collect();
+    figure(&format!("transcripts of a real Marathon, replayed:\n  {}", shown.join("\n  ")));
     for name in KEPT {
         let all = counts.clone().any(|line| line.contains(&format!("/{name}.json:")) && line.ends_with(" 0 differ"));
         assert!(all, "{name} differs:\n{said}");
@@ -63,7 +65,7 @@ fn an_app_is_healthy_in_less_than_six_tenths_of_a_second() {
         dockers_own = dockers_own.min(begun.elapsed());
         docker(&["rm", "-f", id.trim()]);
     }
-    println!("from PUT to healthy: {} ms", best.as_millis());
+    figure(&format!("from the PUT of a group to its first healthy instance: {} ms", best.as_millis()));
     let own = if dockers_own == Duration::MAX { Duration::ZERO } else { dockers_own };
     assert!(best < LIMIT.max(own + OVER_DOCKERS_OWN), "{best:?}, of which Docker takes {own:?}");
 }

@@ -2,6 +2,7 @@
 
 pub mod builder;
 pub mod engine;
+pub mod figures;
 pub mod http;
 pub mod platform;
 pub mod project;
