@@ -295,12 +295,11 @@ fn a_push_of_one_gibibyte_keeps_every_process_of_ours_under_64_mib() {
     answer(&paas.push(&project, "big").live_at());
     let took = began.elapsed();
     let peaks = watch.stop();
-    let mut shown =
-        format!("pushed 1 GiB in {:.1} s; peak resident memory of each process of ours:", took.as_secs_f32());
-    for (process, peak) in &peaks {
-        shown += &format!("\n  {:3}.{} MiB  {process}", peak / 1024, peak % 1024 * 10 / 1024);
-    }
-    figure(&shown);
+    let title = format!("pushed 1 GiB in {:.1} s; peak resident memory of each process of ours:", took.as_secs_f32());
+    let row =
+        |(process, peak): (&String, &u64)| format!("  {:3}.{} MiB  {process}", peak / 1024, peak % 1024 * 10 / 1024);
+    let shown: Vec<String> = std::iter::once(title).chain(peaks.iter().map(row)).collect();
+    figure(&shown.join("\n"));
     assert!(peaks.keys().any(|process| process.contains("paas-receive hook")), "the hook was not seen: {peaks:?}");
     for (process, peak) in peaks {
         assert!(peak < LIMIT_KIB, "{process} took {peak} KiB");

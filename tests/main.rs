@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop here")]
 #![allow(unreachable_pub, reason = "in a binary `pub` says what a support file offers; nothing leaves the crate")]
-#![allow(dead_code, reason = "shared support: until every topic that uses it has landed")]
 
 mod e2e;
 mod engine;

@@ -78,7 +78,6 @@ struct Outcome {
 /// What is known of a release when its push has ended.
 #[derive(Debug)]
 struct Live {
-    number: ReleaseNumber,
     image: ImageRef,
     address: Option<String>,
 }
@@ -179,8 +178,8 @@ impl Lab {
         let result = result.map(|released| {
             let repository = Repository::open(&repository).unwrap();
             repository.move_reference(&branch, released.branch_at.as_ref(), &commit, "pushed").unwrap();
-            let Released { number, ref image, ref address, .. } = released;
-            Live { number, image: image.clone(), address: address.clone() }
+            let Released { ref image, ref address, .. } = released;
+            Live { image: image.clone(), address: address.clone() }
         });
         Outcome { result, said: said.into_inner().unwrap() }
     }

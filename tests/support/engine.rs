@@ -119,9 +119,6 @@ impl TestEngine {
     pub fn state(&self) -> &std::path::Path {
         self.state.path()
     }
-    pub fn network(&self) -> &str {
-        &self.network
-    }
     /// On everything it makes in Docker.
     pub fn label(&self) -> String {
         format!("paas.home={}", self.state.path().display())

@@ -280,11 +280,6 @@ impl Running {
         assert!(found, "it ended without a line {text:?}");
     }
 
-    /// Runs a command in its container, as root.
-    pub fn inside(&self, command: &[&str]) -> Ran {
-        docker(&[&["exec", &self.container], command].concat())
-    }
-
     /// Ends it with SIGTERM, and SIGKILL after five seconds; gives its exit status and all it wrote.
     pub fn stop(&self) -> (i32, Ran) {
         let stopped = docker(&["stop", "--time", "5", &self.container]);
