@@ -63,6 +63,12 @@ impl TestEngine {
             _image: ProbeImage::there(),
         };
         engine.launch();
+        // Made once Docker was asked; nothing of it can come after the test has cleaned up.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !engine.has_network() {
+            assert!(Instant::now() < deadline, "the engine has no network");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         engine
     }
 
@@ -185,6 +191,11 @@ impl TestEngine {
         self.until("/v2/deployments", "without deployments", |running| *running == json!([]));
     }
 
+    fn has_network(&self) -> bool {
+        let filter = format!("name=^{}$", self.network);
+        !run("docker", &["network", "ls", "-q", "--filter", &filter]).trim().is_empty()
+    }
+
     /// Ids of the containers it has, running or not.
     pub fn containers(&self) -> Vec<String> {
         let filter = format!("label={}", self.label());
@@ -216,10 +227,17 @@ impl Drop for TestEngine {
         for pid in self.processes() {
             run("kill", &["-9", &pid.to_string()]);
         }
-        for id in self.containers() {
-            run("docker", &["rm", "-fv", &id]);
+        // What Docker was doing for the engine when that was killed, it still does.
+        for _ in 0..50 {
+            for id in self.containers() {
+                run("docker", &["rm", "-fv", &id]);
+            }
+            run("docker", &["network", "rm", &self.network]);
+            if self.containers().is_empty() && !self.has_network() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
         }
-        run("docker", &["network", "rm", &self.network]);
     }
 }
 
