@@ -210,9 +210,14 @@ impl Docker {
             .stderr(true)
             .tail(&lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string()))
             .build();
-        let written = self.api.logs(id, Some(options)).try_collect::<Vec<_>>().await;
-        let written = written.map_err(|cause| self.failure(format!("read the log of {id:.12}"), cause))?;
-        Ok(written.into_iter().map(ContainerOutput::from).collect())
+        match self.api.logs(id, Some(options)).try_collect::<Vec<_>>().await {
+            Ok(written) => Ok(written.into_iter().map(ContainerOutput::from).collect()),
+            // Removed, or being removed, and its log with it.
+            Err(cause) if is_missing(&cause) || is_conflict(&cause) => {
+                Err(DockerError::NotFound { what: "container", name: id.to_owned() })
+            }
+            Err(cause) => Err(self.failure(format!("read the log of {id:.12}"), cause)),
+        }
     }
 
     /// The deaths of containers with the label, from `since` on (seconds since 1970), until the connection ends. Docker

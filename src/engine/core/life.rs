@@ -127,9 +127,9 @@ impl Core {
         let Some(instance) = self.current(task) else { return };
         let Phase::Provisioned(placed) = &instance.phase else { return };
         instance.phase = Phase::Starting(placed.clone());
+        // Not written: what was provisioned is looked for after a restart just the same.
         self.tell_status(&task.instance, TaskState::Starting, "");
         self.tell_changed(&task.instance);
-        self.changed(&task.instance);
     }
 
     /// A task runs.

@@ -136,6 +136,8 @@ impl Tasks {
                     tracing::warn!(%task, %error, "cannot keep the output of a task");
                 }
             }
+            // Somebody else removed it.
+            Err(DockerError::NotFound { .. }) => {}
             Err(error) => tracing::warn!(%task, error = error.in_full(), "cannot read the output of a task"),
         }
         self.remove_container(id).await;
