@@ -39,6 +39,15 @@ impl HostPorts {
         Self { range, address, next, avoided: BTreeMap::new() }
     }
 
+    /// The same ports, tried from anywhere on: several engines of one machine that share a range seldom meet then.
+    #[must_use]
+    pub fn beginning_anywhere(mut self, random: u16) -> Self {
+        let size = u32::from(*self.range.end() - *self.range.start()) + 1;
+        let offset = u32::from(random) % size;
+        self.next = *self.range.start() + u16::try_from(offset).unwrap_or(0);
+        self
+    }
+
     /// Ports for one more task of the app, none of which is in `used`.
     pub fn take(&mut self, app: &App, used: &BTreeSet<u16>, now: Moment) -> Result<Ports, NoPorts> {
         self.avoided.retain(|_, until| *until > now);
@@ -150,6 +159,17 @@ mod tests {
         let given = ports(21300..=21400).take(&app, &BTreeSet::new(), now()).unwrap();
         assert_eq!(given.host.len(), 2);
         assert_eq!(given.listen, [given.host[0], 8080, 9000]);
+    }
+
+    #[test]
+    fn wherever_it_begins_every_port_of_the_range_is_given() {
+        let app = bridge("/a", &[(0, Some(0)), (0, Some(0)), (0, Some(0))]);
+        for random in [0, 1, 2, 3, u16::MAX] {
+            let mut given =
+                ports(21801..=21803).beginning_anywhere(random).take(&app, &BTreeSet::new(), now()).unwrap();
+            given.host.sort_unstable();
+            assert_eq!(given.host, [21801, 21802, 21803]);
+        }
     }
 
     #[test]

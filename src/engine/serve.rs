@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::api::{Api, Shared};
 use super::clock::Clock;
@@ -92,7 +93,8 @@ impl Engine {
         let host = if options.address.is_unspecified() { "127.0.0.1".to_owned() } else { options.address.to_string() };
         let place = Place { address: options.address, host: host.clone(), agent: format!("{engine}-S0") };
         let clock = Clock::new();
-        let ports = HostPorts::new(options.ports.clone(), options.address);
+        let random = u16::from_be_bytes(*Uuid::new_v4().as_bytes().first_chunk().expect("a uuid has 16 bytes"));
+        let ports = HostPorts::new(options.ports.clone(), options.address).beginning_anywhere(random);
         let machine = machine(&options.state).map_err(EngineError::Machine)?;
         let core = Core::new(journal.load()?, place.clone(), machine, ports, clock.now());
         let setting = Setting {

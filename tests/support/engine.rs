@@ -227,13 +227,15 @@ impl Drop for TestEngine {
         for pid in self.processes() {
             run("kill", &["-9", &pid.to_string()]);
         }
-        // What Docker was doing for the engine when that was killed, it still does.
-        for _ in 0..50 {
+        // What Docker was doing for the engine when that was killed, it still does, so gone once is not gone.
+        let mut looks_without = 0;
+        for _ in 0..100 {
             for id in self.containers() {
                 run("docker", &["rm", "-fv", &id]);
             }
             run("docker", &["network", "rm", &self.network]);
-            if self.containers().is_empty() && !self.has_network() {
+            looks_without = if self.containers().is_empty() && !self.has_network() { looks_without + 1 } else { 0 };
+            if looks_without == 3 {
                 break;
             }
             std::thread::sleep(Duration::from_millis(100));
