@@ -468,6 +468,22 @@ fn a_vanished_client_leaves_no_build_no_lock_and_no_ref() {
     assert!(!next.output.contains("Waiting for"), "{}", next.output);
 }
 
+#[test]
+fn a_deleted_tenant_leaves_nothing() {
+    let paas = Paas::start();
+    paas.push(&Project::from_fixture("procfile"), "shop").live_at();
+    let home = paas.platform.home().display().to_string();
+    let slugs = || docker(&["images", "--quiet", "--filter", &format!("label=paas.home={home}")]);
+    assert!(!slugs().is_empty() && !paas.platform.in_docker("volume").is_empty());
+
+    let _ = paas.platform.paas(["tenant", "delete", "dev", "--yes", "--force"]).ok();
+    assert_eq!(slugs(), "");
+    for kind in ["container", "network", "volume"] {
+        assert_eq!(paas.platform.in_docker(kind), Vec::<String>::new(), "a {kind} is left");
+    }
+    assert!(!paas.platform.home().join("repositories/dev").exists());
+}
+
 /// With a registry the slug is pushed and released by digest.
 #[test]
 fn with_a_registry_a_release_runs_by_digest() {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveVolumeOptions,
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptions,
 };
 
 use super::{Docker, DockerError, is_conflict, is_missing};
@@ -19,6 +19,8 @@ pub struct Removed {
     pub containers: usize,
     pub networks: usize,
     pub volumes: usize,
+    /// Slugs.
+    pub images: usize,
 }
 
 /// What somebody asked Docker for just before they ended may appear this much later: Docker carries a request out
@@ -95,6 +97,23 @@ impl Docker {
         for volume in found.volumes.unwrap_or_default() {
             let answer = self.api.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await;
             let failed = |cause| self.failure(format!("remove the volume `{}`", volume.name), cause);
+            removed += gone(answer).map_err(failed)?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes the images with all of these labels, by whatever names they go; says how many. One that a container
+    /// still uses stays.
+    pub async fn remove_images_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
+        let options = ListImagesOptionsBuilder::new().filters(&filter(labels)).build();
+        let found = self.api.list_images(Some(options)).await;
+        let found = found.map_err(|cause| self.failure("list images", cause))?;
+        let mut removed = 0;
+        for image in found {
+            // Forced, since one that was published has a name for each registry.
+            let options = RemoveImageOptionsBuilder::new().force(true).build();
+            let answer = self.api.remove_image(&image.id, Some(options), None).await.map(drop);
+            let failed = |cause| self.failure(format!("remove the image `{}`", image.id), cause);
             removed += gone(answer).map_err(failed)?;
         }
         Ok(removed)

@@ -20,7 +20,7 @@ pub enum RemainsError {
     Docker(#[from] DockerError),
 }
 
-/// Removes a tenant's containers, network and volumes, repositories, build logs and engine's state. What is gone
+/// Removes a tenant's containers, network, volumes and slugs, repositories, build logs and engine's state. What is gone
 /// already is as good.
 pub async fn remove_remains(settings: &Settings, tenant: &TenantName) -> Result<Removed, RemainsError> {
     let home = &settings.home;
@@ -28,7 +28,8 @@ pub async fn remove_remains(settings: &Settings, tenant: &TenantName) -> Result<
     let platform = home.path().display().to_string();
     let labels = [(labels::HOME, platform.as_str()), (labels::TENANT, tenant.as_str())];
     let swept = docker.sweep(&labels).await?;
-    let removed = Removed { volumes: docker.remove_volumes_with(&labels).await?, ..swept };
+    let volumes = docker.remove_volumes_with(&labels).await?;
+    let removed = Removed { volumes, images: docker.remove_images_with(&labels).await?, ..swept };
     let name = tenant.as_str();
     for path in [home.repositories().join(name), home.logs().join(name), home.tenant_engine(tenant)] {
         // May be large, but nothing else is to be done meanwhile.
