@@ -42,6 +42,15 @@ pub(super) struct Engine {
     /// The ports that apps may be given
     #[arg(long, value_name = "FIRST-LAST", default_value = "31000-32999")]
     ports: PortRange,
+    /// The processors that apps may have in all [default: the machine's]
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<Amount>,
+    /// The memory that apps may have in all, in MiB [default: the machine's]
+    #[arg(long, value_name = "MIB")]
+    mem: Option<Amount>,
+    /// The disk space that apps may ask for in all, in MiB [default: that of the file system of the state]
+    #[arg(long, value_name = "MIB")]
+    disk: Option<Amount>,
     /// Docker's socket
     #[arg(long, value_name = "SOCKET", default_value = "/var/run/docker.sock", value_hint = clap::ValueHint::FilePath)]
     docker: PathBuf,
@@ -77,6 +86,18 @@ impl FromStr for PortRange {
             Some((first, last)) if 0 < first && first <= last => Ok(Self(first..=last)),
             _ => Err("two ports, the smaller first: 31000-32999".to_owned()),
         }
+    }
+}
+
+/// An amount of something there is, or nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Amount(f64);
+
+impl FromStr for Amount {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let amount = text.parse().ok().filter(|amount: &f64| amount.is_finite() && *amount >= 0.0);
+        amount.map(Self).ok_or_else(|| "a number that is not negative: 2, 0.5, 4096".to_owned())
     }
 }
 
@@ -134,6 +155,11 @@ impl Engine {
             network: self.network,
             address: self.address,
             ports: self.ports.0,
+            share: engine::Share {
+                cpus: self.cpus.map(|Amount(cpus)| cpus),
+                mem: self.mem.map(|Amount(mem)| mem),
+                disk: self.disk.map(|Amount(disk)| disk),
+            },
             docker: Socket(self.docker),
             labels: self.labels.into_iter().map(|Label(key, value)| (key, value)).collect::<HashMap<_, _>>(),
             credentials: credentials(var("MESOSPHERE_HTTP_CREDENTIALS"))?,
@@ -181,6 +207,14 @@ mod tests {
         }
         assert_eq!("a=b=c".parse(), Ok(Label("a".into(), "b=c".into())));
         assert!("=b".parse::<Label>().is_err());
+    }
+
+    #[test]
+    fn amounts_are_not_negative() {
+        assert_eq!("0.5".parse(), Ok(Amount(0.5)));
+        for bad in ["-1", "NaN", "inf", "2G", ""] {
+            assert!(bad.parse::<Amount>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ struct Delay {
 }
 
 /// The delays of all apps.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Backoff {
     delays: BTreeMap<PathId, Delay>,
 }

@@ -35,14 +35,14 @@ impl Group {
     /// The group itself or one below it.
     pub fn group(&self, id: &PathId) -> Option<&Self> {
         let rest = id.segments().strip_prefix(self.id.segments())?;
-        rest.iter().try_fold(self, |group, segment| group.groups.get(&child(&group.id, segment)))
+        rest.iter().try_fold(self, |group, segment| group.groups.get(&group.id.child(segment)))
     }
 
     /// The group of that id, made with all above it where it is missing. The id must be below this one.
     pub fn group_or_new(&mut self, id: &PathId) -> &mut Self {
         let rest = id.segments()[self.id.segments().len()..].to_vec();
         rest.iter().fold(self, |group, segment| {
-            let id = child(&group.id, segment);
+            let id = group.id.child(segment);
             group.groups.entry(id.clone()).or_insert_with(|| Self::empty(id))
         })
     }
@@ -50,7 +50,7 @@ impl Group {
     fn group_mut(&mut self, id: &PathId) -> Option<&mut Self> {
         let rest = id.segments().strip_prefix(self.id.segments())?.to_vec();
         rest.iter().try_fold(self, |group, segment| {
-            let id = child(&group.id, segment);
+            let id = group.id.child(segment);
             group.groups.get_mut(&id)
         })
     }
@@ -183,10 +183,6 @@ impl Group {
         }
         self.group(id).map(Self::all_apps).unwrap_or_default().into_iter().map(|app| app.id.clone()).collect()
     }
-}
-
-fn child(group: &PathId, segment: &str) -> PathId {
-    PathId::resolve(segment, group).expect("a segment of an id is an id below any group")
 }
 
 /// Gives every app of `new` its version: the one it has in `old` when nothing changed, `now` otherwise.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde::{Deserialize, Serialize};
@@ -66,9 +66,15 @@ pub enum JournalError {
 /// The state's file, held by this process alone.
 #[derive(Debug)]
 pub struct Journal {
-    connection: Connection,
-    file: PathBuf,
+    records: Records,
     _turn: File,
+}
+
+impl std::ops::Deref for Journal {
+    type Target = Records;
+    fn deref(&self) -> &Records {
+        &self.records
+    }
 }
 
 /// A group as the table `tree` has it.
@@ -119,7 +125,7 @@ impl Journal {
         if found > KNOWN_FORMAT {
             return Err(JournalError::TooNew { file, found });
         }
-        Ok(Self { connection, file, _turn: turn })
+        Ok(Self { records: Records { connection, file }, _turn: turn })
     }
 
     /// A fact that is made once and then stays, such as this engine's id.
@@ -178,10 +184,42 @@ impl Journal {
     /// Writes what changed, all of it or nothing. Durable when this returns.
     pub fn write(&mut self, core: &Core, changes: &Changes) -> Result<(), JournalError> {
         let file = self.file.clone();
-        let written = write_all(&mut self.connection, core, changes);
+        let written = write_all(&mut self.records.connection, core, changes);
         written.map_err(|cause| JournalError::Sql { file, cause })
     }
+}
 
+/// What the state was, read beside its owner; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Past(Arc<Mutex<Records>>);
+
+impl Past {
+    /// The past of the state in `dir`, which a [`Journal`] has opened before.
+    pub fn open(dir: &Path) -> Result<Self, JournalError> {
+        let file = dir.join("engine.db");
+        // Not read-only, which cannot share the index of what is not yet in the main file.
+        let connection = Connection::open(&file).map_err(|cause| JournalError::Sql { file: file.clone(), cause })?;
+        Ok(Self(Arc::new(Mutex::new(Records { connection, file }))))
+    }
+    /// Reads of it what `read` wants, on a thread that may wait for the disk.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Records) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let past = self.0.clone();
+        let reading = tokio::task::spawn_blocking(move || read(&past.lock().unwrap_or_else(PoisonError::into_inner)));
+        reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+}
+
+/// The records of the state, as they are on disk.
+#[derive(Debug)]
+pub struct Records {
+    connection: Connection,
+    file: PathBuf,
+}
+
+impl Records {
     /// A tree as it was in that version; none when it is not kept.
     pub fn tree(&self, version: Moment) -> Result<Option<Group>, JournalError> {
         let mut statement = self.prepare("SELECT groups FROM tree WHERE version = ?1")?;
@@ -283,7 +321,7 @@ fn write_all(connection: &mut Connection, core: &Core, changes: &Changes) -> Res
         put_or_delete(&transaction, "instance", "id", &id.to_string(), record)?;
     }
     for id in &changes.deployments {
-        let record = core.deployments().iter().find(|deployment| deployment.id == *id).map(json);
+        let record = core.deployments().iter().find(|deployment| deployment.id == *id).map(|found| json(&**found));
         put_or_delete(&transaction, "deployment", "id", &id.to_string(), record)?;
     }
     for app in &changes.failures {
@@ -339,8 +377,9 @@ fn json(record: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::core::{How, Machine};
+    use super::super::core::How;
     use super::super::event::Place;
+    use super::super::ledger::Machine;
     use super::super::ports::HostPorts;
     use super::super::samples::{command, id};
     use super::*;

@@ -51,12 +51,14 @@ impl HostPorts {
     /// Ports for one more task of the app, none of which is in `used`.
     pub fn take(&mut self, app: &App, used: &BTreeSet<u16>, now: Moment) -> Result<Ports, NoPorts> {
         self.avoided.retain(|_, until| *until > now);
-        let mut given = used.clone();
+        let mut given: Vec<u16> = Vec::new();
         let mut ports = Ports::default();
         for (need, container_port) in needs(app) {
             let host = match need {
-                Need::Any => Some(self.any(&given).ok_or(NoPorts)?),
-                Need::Exactly(port) if given.contains(&port) || !self.is_free(port) => return Err(NoPorts),
+                Need::Any => Some(self.any(used, &given).ok_or(NoPorts)?),
+                Need::Exactly(port) if used.contains(&port) || given.contains(&port) || !self.is_free(port) => {
+                    return Err(NoPorts);
+                }
                 Need::Exactly(port) => Some(port),
                 Need::Inside(_) => None,
             };
@@ -74,12 +76,16 @@ impl HostPorts {
         self.avoided.extend(ports.iter().map(|port| (*port, now.plus(A_WHILE))));
     }
 
-    fn any(&mut self, given: &BTreeSet<u16>) -> Option<u16> {
+    fn any(&mut self, used: &BTreeSet<u16>, given: &[u16]) -> Option<u16> {
         let (first, last) = (*self.range.start(), *self.range.end());
         for _ in self.range.clone() {
             let port = self.next;
             self.next = if port >= last { first } else { port + 1 };
-            if !given.contains(&port) && !self.avoided.contains_key(&port) && self.is_free(port) {
+            if !used.contains(&port)
+                && !given.contains(&port)
+                && !self.avoided.contains_key(&port)
+                && self.is_free(port)
+            {
                 return Some(port);
             }
         }

@@ -14,9 +14,10 @@ use uuid::Uuid;
 
 use super::api::{Api, Shared};
 use super::clock::Clock;
-use super::core::{Core, Machine};
+use super::core::Core;
 use super::event::{Hub, Place};
-use super::journal::{Journal, JournalError};
+use super::journal::{Journal, JournalError, Past};
+use super::ledger::Machine;
 use super::ports::HostPorts;
 use super::reading::Rules;
 use super::supervisor::{Desk, Supervisor};
@@ -38,6 +39,8 @@ pub struct Options {
     /// Host ports are published there, and tasks name it as their host.
     pub address: IpAddr,
     pub ports: RangeInclusive<u16>,
+    /// What tasks may have in all, where that is less than the machine has.
+    pub share: Share,
     pub docker: Socket,
     /// On everything it makes in Docker.
     pub labels: HashMap<String, String>,
@@ -45,6 +48,26 @@ pub struct Options {
     pub credentials: Option<Secret>,
     /// `$PATH` of command tasks.
     pub path: String,
+}
+
+/// What of the machine an engine gives to tasks; all there is of what is not said.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Share {
+    pub cpus: Option<f64>,
+    /// MiB.
+    pub mem: Option<f64>,
+    /// MiB.
+    pub disk: Option<f64>,
+}
+
+impl Share {
+    fn of(self, machine: Machine) -> Machine {
+        Machine {
+            cpus: self.cpus.unwrap_or(machine.cpus),
+            mem: self.mem.unwrap_or(machine.mem),
+            disk: self.disk.unwrap_or(machine.disk),
+        }
+    }
 }
 
 /// Why an engine cannot be run.
@@ -95,8 +118,8 @@ impl Engine {
         let clock = Clock::new();
         let random = u16::from_be_bytes(*Uuid::new_v4().as_bytes().first_chunk().expect("a uuid has 16 bytes"));
         let ports = HostPorts::new(options.ports.clone(), options.address).beginning_anywhere(random);
-        let machine = machine(&options.state).map_err(EngineError::Machine)?;
-        let core = Core::new(journal.load()?, place.clone(), machine, ports, clock.now());
+        let share = options.share.of(machine(&options.state).map_err(EngineError::Machine)?);
+        let core = Core::new(journal.load()?, place.clone(), share, ports, clock.now());
         let setting = Setting {
             docker,
             engine: engine.clone(),
@@ -112,11 +135,14 @@ impl Engine {
         let tasks = Tasks::new(setting, reporter);
         let hub = Hub::new();
         let rules = Rules { commands: options.allow_commands, ..Rules::default() };
-        let (supervisor, asker) =
+        let past = Past::open(&options.state)?;
+        let (supervisor, asker, board) =
             Supervisor::new(Desk { core, journal, rules: rules.clone() }, tasks.clone(), hub.clone(), clock, reports);
         let shutdown = CancellationToken::new();
         let api = Api::new(Shared {
             asker,
+            board,
+            past,
             tasks: tasks.clone(),
             hub,
             rules,
@@ -145,7 +171,7 @@ impl Engine {
         let stopped = CancellationToken::new();
         let supervising = tokio::spawn({
             let (supervisor, stopped, end_commands) = (self.supervisor, stopped.clone(), self.end_commands);
-            async move { supervisor.run(stopped.cancelled_owned(), end_commands).await }
+            async move { supervisor.run(stopped, end_commands).await }
         });
         let draining = self.shutdown.clone();
         let serving = axum::serve(self.listener, self.api.service())

@@ -1,19 +1,24 @@
-//! Owns the engine's state: takes in one thing at a time, lets the core decide, writes what changed, and only then acts
-//! and answers.
+//! Owns the engine's state: takes in what waits, lets the core decide, writes what changed, and only then acts, shows and
+//! answers.
+//!
+//! Whoever only reads never waits here: the [`Board`] shows the state as it was last written. Whoever changes waits for
+//! one write, which serves all that were taken in together.
 
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
-use super::core::{Core, Effect};
+use super::core::{Core, Effect, State};
 use super::event::Hub;
 use super::instance::Handle;
-use super::journal::Journal;
+use super::journal::{Journal, JournalError};
 use super::reading::Rules;
 use super::tasks::{Report, Tasks, end_all, find_process};
 
-/// The state and its past, as questions see them.
+/// The state and its past, as changes see them.
 #[derive(Debug)]
 pub struct Desk {
     pub core: Core,
@@ -22,13 +27,19 @@ pub struct Desk {
     pub rules: Rules,
 }
 
-/// The engine ends, and answers no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the engine is shutting down")]
-pub struct Stopped;
+/// Why a question was not answered. Nothing is different then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    #[error("the engine is shutting down")]
+    Stopped,
+    #[error(
+        "the state cannot be written, so nothing can be changed now: {0}; what runs keeps running, try again later"
+    )]
+    Unwritable(Arc<str>),
+}
 
 type Answer = Box<dyn FnOnce() + Send>;
-type Question = Box<dyn FnOnce(&mut Desk) -> Answer + Send>;
+type Question = Box<dyn FnOnce(Result<&mut Desk, Unanswered>) -> Answer + Send>;
 
 /// Asks the owner of the state; cheap to clone.
 #[derive(Clone)]
@@ -41,22 +52,43 @@ impl std::fmt::Debug for Asker {
 }
 
 impl Asker {
-    /// Puts a question to the state, which may also change it. The answer comes when what changed is written. A caller
-    /// that goes away undoes nothing.
+    /// Puts a question to the state that may change it. The answer comes when what changed is written. A caller that
+    /// goes away undoes nothing.
     pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Desk) -> T + Send + 'static,
-    ) -> Result<T, Stopped> {
+    ) -> Result<T, Unanswered> {
         let (sender, receiver) = oneshot::channel();
         let question: Question = Box::new(move |desk| {
-            let answer = question(desk);
+            let answer = desk.map(question);
             Box::new(move || {
                 // Whoever asked may be gone.
                 let _ = sender.send(answer);
             })
         });
-        self.0.send(question).await.map_err(|_| Stopped)?;
-        receiver.await.map_err(|_| Stopped)
+        self.0.send(question).await.map_err(|_| Unanswered::Stopped)?;
+        receiver.await.unwrap_or(Err(Unanswered::Stopped))
+    }
+}
+
+/// Shows the state as it was last written; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Board {
+    shown: Arc<RwLock<State>>,
+    clock: Clock,
+}
+
+impl Board {
+    fn new(state: &State, clock: Clock) -> Self {
+        Self { shown: Arc::new(RwLock::new(state.clone())), clock }
+    }
+    /// The state, as of now.
+    pub fn look(&self) -> State {
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner).clone();
+        shown.at(self.clock.now())
+    }
+    fn show(&self, state: &State) {
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = state.clone();
     }
 }
 
@@ -64,6 +96,7 @@ impl Asker {
 #[derive(Debug)]
 pub struct Supervisor {
     desk: Desk,
+    board: Board,
     tasks: Tasks,
     hub: Hub,
     clock: Clock,
@@ -80,61 +113,71 @@ enum Wake {
 }
 
 impl Supervisor {
-    /// Questions that wait while one is answered.
+    /// Questions that wait while others are answered.
     const QUESTIONS: usize = 256;
-    /// Reports that are taken in before what follows from them is written, at most.
-    const REPORTS_AT_ONCE: usize = 64;
+    /// How long more is taken in before what follows from it is written: a write takes about as long.
+    const TAKING_IN: Duration = Duration::from_millis(2);
 
+    /// The supervisor, whom to ask for changes, and where to read.
     pub fn new(
         desk: Desk,
         tasks: Tasks,
         hub: Hub,
         clock: Clock,
         reports: mpsc::UnboundedReceiver<Report>,
-    ) -> (Self, Asker) {
+    ) -> (Self, Asker, Board) {
         let (sender, questions) = mpsc::channel(Self::QUESTIONS);
-        (Self { desk, tasks, hub, clock, questions, reports }, Asker(sender))
+        let board = Board::new(desk.core.state(), clock.clone());
+        (Self { desk, board: board.clone(), tasks, hub, clock, questions, reports }, Asker(sender), board)
     }
 
     /// Keeps what is asked for running until `shutdown`; tasks keep running then, but for the commands with
     /// `end_commands`.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>, end_commands: bool) {
+    pub async fn run(mut self, shutdown: CancellationToken, end_commands: bool) {
         self.adopt_processes();
-        self.follow_up().await;
-        let mut shutdown = std::pin::pin!(shutdown);
-        loop {
+        let mut goes_on = self.follow_up(&shutdown).await.is_ok();
+        while goes_on {
             let wake = tokio::select! {
-                () = &mut shutdown => Wake::Shutdown,
+                () = shutdown.cancelled() => Wake::Shutdown,
                 Some(question) = self.questions.recv() => Wake::Question(question),
                 Some(report) = self.reports.recv() => Wake::Report(report),
                 () = until_timer(&self.clock, self.desk.core.next_timer()) => Wake::Timer,
             };
             self.desk.core.set_clock(self.clock.now());
-            let answer = match wake {
+            let mut answers = Vec::new();
+            match wake {
                 Wake::Shutdown => break,
-                Wake::Question(question) => Some(question(&mut self.desk)),
-                Wake::Report(report) => {
-                    self.take_in(report);
-                    self.take_in_more();
-                    None
+                Wake::Question(question) => answers.push(question(Ok(&mut self.desk))),
+                Wake::Report(report) => self.take_in(report),
+                Wake::Timer => {}
+            }
+            self.take_in_more(&mut answers);
+            goes_on = self.follow_up(&shutdown).await.is_ok();
+            if goes_on {
+                for answer in answers {
+                    answer();
                 }
-                Wake::Timer => None,
-            };
-            self.follow_up().await;
-            if let Some(answer) = answer {
-                answer();
             }
         }
         if end_commands {
-            self.end_commands().await;
+            self.end_commands(&shutdown).await;
         }
         self.tasks.abandon();
     }
 
-    fn take_in_more(&mut self) {
-        for _ in 0..Self::REPORTS_AT_ONCE {
-            let Ok(report) = self.reports.try_recv() else { return };
-            self.take_in(report);
+    /// Takes in what waits besides, for a while: one write serves it all.
+    fn take_in_more(&mut self, answers: &mut Vec<Answer>) {
+        let begun = Instant::now();
+        while begun.elapsed() < Self::TAKING_IN {
+            if let Ok(report) = self.reports.try_recv() {
+                self.take_in(report);
+            } else if let Ok(question) = self.questions.try_recv() {
+                // Each question meets a state in which all has followed from those before.
+                self.desk.core.settle();
+                answers.push(question(Ok(&mut self.desk)));
+            } else {
+                return;
+            }
         }
     }
 
@@ -151,35 +194,50 @@ impl Supervisor {
         }
     }
 
-    /// Decides, writes, acts.
-    async fn follow_up(&mut self) {
+    /// Decides, writes, acts, shows. Nothing is acted on that was not written.
+    async fn follow_up(&mut self, shutdown: &CancellationToken) -> Result<(), Unanswered> {
         self.desk.core.settle();
-        self.write().await;
+        self.write(shutdown).await?;
+        self.board.show(self.desk.core.state());
         for effect in self.desk.core.take_effects() {
             match effect {
                 Effect::Emit(event) => self.hub.send(&event),
                 effect => self.tasks.carry_out(effect),
             }
         }
+        Ok(())
     }
 
-    /// Writes what changed, however long the disk is full or failing: nothing is acted on, and nobody is answered,
-    /// before.
-    async fn write(&mut self) {
-        const AGAIN: Duration = Duration::from_secs(1);
+    /// Writes what changed, however long the disk is full or failing: nothing is acted on, and nobody who asked before
+    /// is answered, until it is. Whoever asks meanwhile is told why.
+    async fn write(&mut self, shutdown: &CancellationToken) -> Result<(), Unanswered> {
+        const AGAIN: Duration = Duration::from_millis(500);
         let changes = self.desk.core.take_changes();
         if changes.is_empty() {
-            return;
+            return Ok(());
         }
+        let mut known = None;
         loop {
             let Desk { core, journal, .. } = &mut self.desk;
-            match tokio::task::block_in_place(|| journal.write(core, &changes)) {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "cannot write the state, trying again");
+            let Err(error) = tokio::task::block_in_place(|| journal.write(core, &changes)) else {
+                if known.is_some() {
+                    tracing::info!("the state is written again");
+                }
+                return Ok(());
+            };
+            let reason = in_full(&error);
+            if known.as_deref() != Some(&*reason) {
+                tracing::error!(reason = &*reason, "cannot write the state, trying again until it works");
+                known = Some(reason.clone());
+            }
+            let again = Instant::now() + AGAIN;
+            loop {
+                tokio::select! {
+                    () = shutdown.cancelled() => return Err(Unanswered::Unwritable(reason)),
+                    () = tokio::time::sleep_until(again.into()) => break,
+                    Some(question) = self.questions.recv() => question(Err(Unanswered::Unwritable(reason.clone())))(),
                 }
             }
-            tokio::time::sleep(AGAIN).await;
         }
     }
 
@@ -191,15 +249,27 @@ impl Supervisor {
         }
     }
 
-    async fn end_commands(&mut self) {
+    async fn end_commands(&mut self, shutdown: &CancellationToken) {
         let ending = self.desk.core.suspend_processes();
-        self.write().await;
+        if let Err(error) = self.write(shutdown).await {
+            tracing::error!(%error, "commands end with the engine, and it could not note that");
+        }
         let processes = ending.into_iter().filter_map(|(_, handle, grace)| match handle {
             Handle::Process { pid, started } => Some((pid, started, grace)),
             Handle::Container(_) => None,
         });
         end_all(processes.collect()).await;
     }
+}
+
+fn in_full(error: &JournalError) -> Arc<str> {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text.into()
 }
 
 async fn until_timer(clock: &Clock, timer: Option<super::Moment>) {

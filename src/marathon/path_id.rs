@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-/// An absolute id such as `/shop/web`; `/` is the root group.
+/// An absolute id such as `/shop/web`; `/` is the root group. Cheap to clone: it is the key of most that an engine holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct PathId(Vec<String>);
+pub struct PathId(Arc<[String]>);
 
 /// The text is no id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,8 +15,8 @@ pub struct PathId(Vec<String>);
 pub struct InvalidPathId(String);
 
 impl PathId {
-    pub const fn root() -> Self {
-        Self(Vec::new())
+    pub fn root() -> Self {
+        Self(Arc::default())
     }
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
@@ -25,7 +26,7 @@ impl PathId {
     }
     /// The group this stands in; none for the root.
     pub fn parent(&self) -> Option<Self> {
-        self.0.split_last().map(|(_, above)| Self(above.to_vec()))
+        self.0.split_last().map(|(_, above)| Self(above.into()))
     }
     /// True for everything below `group`, not for `group` itself.
     pub fn is_below(&self, group: &Self) -> bool {
@@ -33,7 +34,7 @@ impl PathId {
     }
     /// Reads `text` as Marathon does: absolute or below `base`, empty segments dropped, `.` and `..` resolved.
     pub fn resolve(text: &str, base: &Self) -> Result<Self, InvalidPathId> {
-        let mut segments = if text.starts_with('/') { Vec::new() } else { base.0.clone() };
+        let mut segments = if text.starts_with('/') { Vec::new() } else { base.0.to_vec() };
         for segment in text.split('/').filter(|s| !s.is_empty()) {
             match segment {
                 "." => {}
@@ -44,7 +45,12 @@ impl PathId {
                 _ => return Err(InvalidPathId(text.chars().take(200).collect())),
             }
         }
-        Ok(Self(segments))
+        Ok(Self(segments.into()))
+    }
+    /// The id of that segment directly below this; the segment comes from another id.
+    #[must_use]
+    pub fn child(&self, segment: &str) -> Self {
+        Self(self.0.iter().cloned().chain([segment.to_owned()]).collect())
     }
 }
 

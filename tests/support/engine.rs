@@ -47,8 +47,9 @@ impl Reply {
 
 impl TestEngine {
     /// An engine that runs commands too, as the root's does.
+    /// Its share is what the agent of the recordings had, whatever this machine has.
     pub fn start() -> Self {
-        Self::start_with(&["--allow-commands"], None)
+        Self::start_with(&["--allow-commands", "--cpus", "4", "--mem", "4096", "--disk", "10000"], None)
     }
 
     pub fn start_with(arguments: &[&str], credentials: Option<&str>) -> Self {

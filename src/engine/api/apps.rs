@@ -17,35 +17,28 @@ use super::{Api, Asked, how, parent};
 use crate::marathon::{App, AppInfo, Identifiable, PathId, TaskCounts};
 
 impl Api {
-    pub(super) async fn list_apps(&self, asked: Asked) -> Result<Answer, Refusal> {
-        let filter = Filter::of(&asked)?;
+    pub(super) fn list_apps(&self, asked: &Asked) -> Result<Answer, Refusal> {
+        let filter = Filter::of(asked)?;
         let embed = Embed::LIST.with(asked.all("embed").iter().map(String::as_str));
-        let apps = self.shared().asker.ask(move |desk| {
-            let chosen = desk.core.root().all_apps().into_iter().filter(|app| filter.lets_pass(app));
-            chosen.map(|app| views::app(&desk.core, app, embed)).collect::<Vec<_>>()
-        });
-        Ok(Answer::json(&json!({ "apps": apps.await? })))
+        let state = self.look();
+        let chosen = state.root().all_apps().into_iter().filter(|app| filter.lets_pass(app));
+        let apps = chosen.map(|app| views::app(&state, app, embed)).collect::<Vec<_>>();
+        Ok(Answer::json(&json!({ "apps": apps })))
     }
 
-    pub(super) async fn apps_below(&self, group: PathId, asked: Asked) -> Result<Answer, Refusal> {
+    pub(super) fn apps_below(&self, group: &PathId, asked: &Asked) -> Result<Answer, Refusal> {
         let embed = Embed::ONE.with(asked.all("embed").iter().map(String::as_str));
-        let apps = self.shared().asker.ask(move |desk| {
-            let found =
-                desk.core.root().group(&group).ok_or_else(|| Refusal::unknown_group(&group, Told::ByLooking))?;
-            Ok::<_, Refusal>(
-                found.all_apps().into_iter().map(|app| views::app(&desk.core, app, embed)).collect::<Vec<_>>(),
-            )
-        });
-        Ok(Answer::json(&json!({ "*": apps.await?? })))
+        let state = self.look();
+        let found = state.root().group(group).ok_or_else(|| Refusal::unknown_group(group, Told::ByLooking))?;
+        let apps = found.all_apps().into_iter().map(|app| views::app(&state, app, embed)).collect::<Vec<_>>();
+        Ok(Answer::json(&json!({ "*": apps })))
     }
 
-    pub(super) async fn show_app(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
+    pub(super) fn show_app(&self, id: &PathId, asked: &Asked) -> Result<Answer, Refusal> {
         let embed = Embed::ONE.with(asked.all("embed").iter().map(String::as_str));
-        let app = self.shared().asker.ask(move |desk| {
-            let app = desk.core.app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByLooking))?;
-            Ok::<_, Refusal>(views::app(&desk.core, app, embed))
-        });
-        Ok(Answer::json(&json!({ "app": app.await?? })))
+        let state = self.look();
+        let app = state.app(id).ok_or_else(|| Refusal::unknown_app(id, Told::ByLooking))?;
+        Ok(Answer::json(&json!({ "app": views::app(&state, app, embed) })))
     }
 
     pub(super) async fn create_app(&self, asked: Asked) -> Result<Answer, Refusal> {
@@ -164,20 +157,16 @@ impl Api {
     }
 
     pub(super) async fn app_versions(&self, id: PathId) -> Result<Answer, Refusal> {
-        let versions = self.shared().asker.ask(move |desk| {
-            desk.core.app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByLooking))?;
-            Ok::<_, Refusal>(desk.journal.app_versions(&id)?)
-        });
-        Ok(Answer::json(&json!({ "versions": versions.await?? })))
+        self.look().app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByLooking))?;
+        let versions = self.shared().past.read(move |past| past.app_versions(&id)).await?;
+        Ok(Answer::json(&json!({ "versions": versions })))
     }
 
     pub(super) async fn app_version(&self, id: PathId, version: String) -> Result<Answer, Refusal> {
         let at = Self::version(&version)?;
-        let app = self.shared().asker.ask(move |desk| {
-            let found = desk.journal.app(&id, &at.to_string())?;
-            found.ok_or_else(|| Refusal::unknown_app_version(&id, at))
-        });
-        Ok(Answer::json(&app.await??))
+        let app = id.clone();
+        let found = self.shared().past.read(move |past| past.app(&app, &at.to_string())).await?;
+        Ok(Answer::json(&found.ok_or_else(|| Refusal::unknown_app_version(&id, at))?))
     }
 }
 

@@ -9,11 +9,9 @@ use super::{Api, Asked, views};
 use crate::marathon::{DeploymentId, PathId};
 
 impl Api {
-    pub(super) async fn deployments(&self) -> Result<Answer, Refusal> {
-        let running = self.shared().asker.ask(|desk| {
-            desk.core.deployments().iter().map(super::super::deployment::Deployment::info).collect::<Vec<_>>()
-        });
-        Ok(Answer::json(&running.await?))
+    pub(super) fn deployments(&self) -> Answer {
+        let running = self.look().deployments().iter().map(|deployment| deployment.info()).collect::<Vec<_>>();
+        Answer::json(&running)
     }
 
     /// Undoes a deployment by another; with `force`, only stops it where it stands.
@@ -38,10 +36,9 @@ impl Api {
         Ok(Answer::deployment(undone.await??))
     }
 
-    pub(super) async fn queue(&self, asked: Asked) -> Result<Answer, Refusal> {
+    pub(super) fn queue(&self, asked: &Asked) -> Answer {
         let with_offers = asked.all("embed").iter().any(|name| name == "lastUnusedOffers");
-        let queue = self.shared().asker.ask(move |desk| views::queue(&desk.core, with_offers));
-        Ok(Answer::json(&queue.await?))
+        Answer::json(&views::queue(&self.look(), with_offers))
     }
 
     pub(super) async fn forget_delay(&self, id: PathId) -> Result<Answer, Refusal> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::super::core::{Accepted, Core, How};
 use super::super::group::Group;
+use super::super::journal::Records;
 use super::super::reading::{self, Asked as Told, Contents, GroupChange, GroupRequest, Refusal};
 use super::super::supervisor::Desk;
 use super::answer::Answer;
@@ -16,44 +17,33 @@ use super::{Api, Asked, how, parent};
 use crate::marathon::{DryRun, PathId};
 
 impl Api {
-    pub(super) async fn show_group(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
+    pub(super) fn show_group(&self, id: &PathId, asked: &Asked) -> Result<Answer, Refusal> {
         let embed = GroupEmbed::of(&asked.all("embed"));
-        let shown = self.shared().asker.ask(move |desk| {
-            let found = desk.core.root().group(&id).ok_or_else(|| Refusal::unknown_group(&id, Told::ByLooking))?;
-            Ok::<_, Refusal>(views::group(&desk.core, found, desk.core.root_version(), embed))
-        });
-        Ok(Answer::json(&shown.await??))
+        let state = self.look();
+        let found = state.root().group(id).ok_or_else(|| Refusal::unknown_group(id, Told::ByLooking))?;
+        Ok(Answer::json(&views::group(&state, found, state.root_version(), embed)))
     }
 
-    pub(super) async fn apps_of_group(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
+    pub(super) fn apps_of_group(&self, id: &PathId, asked: &Asked) -> Result<Answer, Refusal> {
         let embed = Embed::NOTHING.with(asked.all("embed").iter().map(String::as_str));
-        let apps = self.shared().asker.ask(move |desk| {
-            let found = desk.core.root().group(&id).ok_or_else(|| Refusal::unknown_group(&id, Told::ByLooking))?;
-            Ok::<_, Refusal>(
-                found.all_apps().into_iter().map(|app| views::app(&desk.core, app, embed)).collect::<Vec<_>>(),
-            )
-        });
-        Ok(Answer::json(&apps.await??))
+        let state = self.look();
+        let found = state.root().group(id).ok_or_else(|| Refusal::unknown_group(id, Told::ByLooking))?;
+        let apps = found.all_apps().into_iter().map(|app| views::app(&state, app, embed)).collect::<Vec<_>>();
+        Ok(Answer::json(&apps))
     }
 
     pub(super) async fn group_versions(&self, id: PathId) -> Result<Answer, Refusal> {
-        let versions = self.shared().asker.ask(move |desk| {
-            desk.core.root().group(&id).ok_or_else(|| Refusal::unknown_group(&id, Told::ByLooking))?;
-            Ok::<_, Refusal>(desk.journal.tree_versions()?)
-        });
-        Ok(Answer::json(&versions.await??))
+        self.look().root().group(&id).ok_or_else(|| Refusal::unknown_group(&id, Told::ByLooking))?;
+        Ok(Answer::json(&self.shared().past.read(Records::tree_versions).await?))
     }
 
     pub(super) async fn group_version(&self, id: PathId, version: String, asked: Asked) -> Result<Answer, Refusal> {
         let at = Self::version(&version)?;
         let embed = GroupEmbed::of(&asked.all("embed"));
-        let shown = self.shared().asker.ask(move |desk| {
-            let tree = desk.journal.tree(at)?;
-            let found = tree.as_ref().and_then(|tree| tree.group(&id));
-            let found = found.ok_or_else(|| Refusal::unknown_group_version(&id, at))?;
-            Ok::<_, Refusal>(views::group(&desk.core, found, at, embed))
-        });
-        Ok(Answer::json(&shown.await??))
+        let tree = self.shared().past.read(move |past| past.tree(at)).await?;
+        let found = tree.as_ref().and_then(|tree| tree.group(&id));
+        let found = found.ok_or_else(|| Refusal::unknown_group_version(&id, at))?;
+        Ok(Answer::json(&views::group(&self.look(), found, at, embed)))
     }
 
     pub(super) async fn create_group(&self, url: PathId, asked: Asked) -> Result<Answer, Refusal> {

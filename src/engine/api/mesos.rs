@@ -5,7 +5,6 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::super::instance::TaskId;
-use super::super::reading::Refusal;
 use super::super::tasks::Output;
 use super::answer::Answer;
 use super::{Api, Asked};
@@ -14,23 +13,21 @@ use super::{Api, Asked};
 const MAX_LENGTH: usize = 1 << 20;
 
 impl Api {
-    pub(super) async fn agents(&self) -> Result<Answer, Refusal> {
-        let (shared, machine) = (self.shared(), self.shared().asker.ask(|desk| desk.core.machine).await?);
+    pub(super) fn agents(&self) -> Answer {
+        let (shared, machine) = (self.shared(), self.look().books().share);
         let ports = format!("[{}-{}]", shared.ports.start(), shared.ports.end());
         let agent = json!({
             "id": shared.place.agent, "hostname": shared.place.host, "pid": format!("slave(1)@{}", shared.leader),
             "active": true, "deactivated": false, "attributes": {},
             "resources": { "cpus": machine.cpus, "mem": machine.mem, "disk": machine.disk, "gpus": 0.0, "ports": ports },
         });
-        Ok(Answer::json(&json!({ "slaves": [agent] })))
+        Answer::json(&json!({ "slaves": [agent] }))
     }
 
-    pub(super) async fn agent_state(&self) -> Result<Answer, Refusal> {
-        let present = self.shared().asker.ask(|desk| {
-            let alive = desk.core.all_instances().filter(|instance| instance.is_alive());
-            alive.filter_map(super::super::instance::Instance::task).collect::<Vec<_>>()
-        });
-        let present = present.await?;
+    pub(super) async fn agent_state(&self) -> Answer {
+        let state = self.look();
+        let alive = state.all_instances().filter(|instance| instance.is_alive());
+        let present = alive.filter_map(super::super::instance::Instance::task).collect::<Vec<_>>();
         let known = self.shared().tasks.known().await;
         let executor =
             |task: &TaskId| json!({ "id": task, "directory": self.shared().tasks.directory(task), "tasks": [] });
@@ -39,11 +36,11 @@ impl Api {
             "id": self.shared().framework, "name": "marathon",
             "executors": present.iter().map(executor).collect::<Vec<_>>(), "completed_executors": ended,
         });
-        let state = json!({
+        let shown = json!({
             "id": self.shared().place.agent, "pid": format!("slave(1)@{}", self.shared().leader),
             "hostname": self.shared().place.host, "frameworks": [framework], "completed_frameworks": [],
         });
-        Ok(Answer::json(&state))
+        Answer::json(&shown)
     }
 
     /// A part of what a task wrote. Without an offset, or with -1, only how much there is.

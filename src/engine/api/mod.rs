@@ -30,8 +30,9 @@ use super::Moment;
 use super::core::{How, Refused};
 use super::event::{Hub, Place};
 use super::group::InvalidTree;
+use super::journal::Past;
 use super::reading::{Refusal, Rules, read_id};
-use super::supervisor::{Asker, Stopped};
+use super::supervisor::{Asker, Board, Unanswered};
 use super::tasks::Tasks;
 use crate::marathon::PathId;
 use crate::model::Secret;
@@ -50,7 +51,12 @@ pub struct Api(Arc<Shared>);
 
 #[derive(Debug)]
 pub struct Shared {
+    /// Whom to ask for changes.
     pub asker: Asker,
+    /// Where to read what is.
+    pub board: Board,
+    /// Where to read what was.
+    pub past: Past,
     pub tasks: Tasks,
     pub hub: Hub,
     pub rules: Rules,
@@ -101,9 +107,9 @@ impl Asked {
     }
 }
 
-impl From<Stopped> for Refusal {
-    fn from(stopped: Stopped) -> Self {
-        Self::message(503, stopped.to_string())
+impl From<Unanswered> for Refusal {
+    fn from(unanswered: Unanswered) -> Self {
+        Self::message(503, unanswered.to_string())
     }
 }
 impl From<Refused> for Refusal {
@@ -134,6 +140,11 @@ impl Api {
 
     fn shared(&self) -> &Shared {
         &self.0
+    }
+
+    /// The state as it was last written.
+    fn look(&self) -> super::core::State {
+        self.0.board.look()
     }
 
     async fn answer(&self, client: SocketAddr, request: Request) -> Answer {
@@ -171,7 +182,7 @@ impl Api {
         match resource {
             Resource::Root => Ok(Answer::redirect(&format!("http://{}/ui/", self.shared().leader))),
             Resource::Ping => Ok(system::ping(&asked)),
-            Resource::Metrics => self.metrics().await,
+            Resource::Metrics => Ok(self.metrics()),
             Resource::Prometheus => Err(Refusal::message(404, "The Prometheus reporter is disabled")),
             Resource::Info => Ok(self.info()),
             Resource::Leader => Ok(Answer::json(&serde_json::json!({ "leader": self.shared().leader }))),
@@ -179,7 +190,7 @@ impl Api {
             Resource::Apps => match method {
                 Method::POST => self.create_app(asked).await,
                 Method::PUT | Method::PATCH => self.change_apps(asked).await,
-                _ => self.list_apps(asked).await,
+                _ => self.list_apps(&asked),
             },
             Resource::App(id) => {
                 let id = read_id(&id)?;
@@ -187,17 +198,17 @@ impl Api {
                     Method::PUT => self.put_app(id, asked).await,
                     Method::PATCH => self.patch_app(id, asked).await,
                     Method::DELETE => self.delete_app(id, asked).await,
-                    _ => self.show_app(id, asked).await,
+                    _ => self.show_app(&id, &asked),
                 }
             }
-            Resource::AppsBelow(group) => self.apps_below(read_id(&group)?, asked).await,
+            Resource::AppsBelow(group) => self.apps_below(&read_id(&group)?, &asked),
             Resource::Restart(id) => self.restart_app(read_id(&id)?, asked).await,
             Resource::AppVersions(id) => self.app_versions(read_id(&id)?).await,
             Resource::AppVersion(id, version) => self.app_version(read_id(&id)?, version).await,
             Resource::AppTasks(id) if method == Method::DELETE => self.kill_tasks_of(read_id(&id)?, asked).await,
-            Resource::AppTasks(id) => self.tasks_of(read_id(&id)?).await,
+            Resource::AppTasks(id) => self.tasks_of(&read_id(&id)?),
             Resource::AppTask(id, task) => self.kill_task_of(read_id(&id)?, task, asked).await,
-            Resource::TasksBelow(group) => self.tasks_below(read_id(&group)?).await,
+            Resource::TasksBelow(group) => self.tasks_below(&read_id(&group)?),
             Resource::Group(id) => {
                 let id = read_id(&id)?;
                 match method {
@@ -205,20 +216,20 @@ impl Api {
                     Method::PUT => self.put_group(id, asked).await,
                     Method::PATCH => self.patch_group(id, asked).await,
                     Method::DELETE => self.delete_group(id, asked).await,
-                    _ => self.show_group(id, asked).await,
+                    _ => self.show_group(&id, &asked),
                 }
             }
-            Resource::GroupApps(id) => self.apps_of_group(read_id(&id)?, asked).await,
+            Resource::GroupApps(id) => self.apps_of_group(&read_id(&id)?, &asked),
             Resource::GroupVersions(id) => self.group_versions(read_id(&id)?).await,
             Resource::GroupVersion(id, version) => self.group_version(read_id(&id)?, version, asked).await,
-            Resource::Tasks => self.all_tasks(asked).await,
+            Resource::Tasks => Ok(self.all_tasks(&asked)),
             Resource::TasksDelete => self.delete_tasks(asked).await,
-            Resource::Deployments => self.deployments().await,
+            Resource::Deployments => Ok(self.deployments()),
             Resource::Deployment(id) => self.delete_deployment(id, asked).await,
-            Resource::Queue => self.queue(asked).await,
+            Resource::Queue => Ok(self.queue(&asked)),
             Resource::QueueDelay(id) => self.forget_delay(read_id(&id)?).await,
-            Resource::Agents => self.agents().await,
-            Resource::AgentState => self.agent_state().await,
+            Resource::Agents => Ok(self.agents()),
+            Resource::AgentState => Ok(self.agent_state().await),
             Resource::FilesRead => Ok(self.read_file(asked).await),
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::reading::{Refusal, SERVICE_PORTS};
+use super::super::reading::SERVICE_PORTS;
 use super::answer::Answer;
 use super::{Api, Asked, accepted};
 use crate::marathon::{Info, TaskCounts};
@@ -60,25 +60,23 @@ impl Api {
         })
     }
 
-    pub(super) async fn metrics(&self) -> Result<Answer, Refusal> {
-        let gauges = self.shared().asker.ask(|desk| {
-            let core = &desk.core;
-            let tasks: Vec<_> =
-                core.all_instances().filter_map(|instance| super::views::task(core, instance, false)).collect();
-            let counts = TaskCounts::of(&tasks);
-            let gauge = |value: usize| json!({ "value": value });
-            json!({
-                "marathon.apps.active.gauge": gauge(core.root().all_apps().len()),
-                "marathon.deployments.active.gauge": gauge(core.deployments().len()),
-                "marathon.groups.active.gauge": gauge(core.root().all_groups().len()),
-                "marathon.instances.running.gauge": { "value": counts.tasks_running },
-                "marathon.instances.staged.gauge": { "value": counts.tasks_staged },
-            })
+    pub(super) fn metrics(&self) -> Answer {
+        let state = self.look();
+        let tasks: Vec<_> =
+            state.all_instances().filter_map(|instance| super::views::task(&state, instance, false)).collect();
+        let counts = TaskCounts::of(&tasks);
+        let gauge = |value: usize| json!({ "value": value });
+        let gauges = json!({
+            "marathon.apps.active.gauge": gauge(state.root().all_apps().len()),
+            "marathon.deployments.active.gauge": gauge(state.deployments().len()),
+            "marathon.groups.active.gauge": gauge(state.root().all_groups().len()),
+            "marathon.instances.running.gauge": { "value": counts.tasks_running },
+            "marathon.instances.staged.gauge": { "value": counts.tasks_staged },
         });
         let metrics = json!({
-            "version": "4.0.0", "counters": {}, "gauges": gauges.await?, "histograms": {}, "meters": {}, "timers": {}
+            "version": "4.0.0", "counters": {}, "gauges": gauges, "histograms": {}, "meters": {}, "timers": {}
         });
-        Ok(Answer::json(&metrics))
+        Answer::json(&metrics)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::super::core::{Accepted, Core, How};
+use super::super::core::{Accepted, How, State};
 use super::super::instance::{Goal, Instance, InstanceId, TaskId};
 use super::super::reading::{self, Asked as Told, Refusal};
 use super::super::supervisor::Desk;
@@ -75,31 +75,26 @@ impl Kill {
 }
 
 impl Api {
-    pub(super) async fn tasks_of(&self, id: PathId) -> Result<Answer, Refusal> {
-        let tasks = self.shared().asker.ask(move |desk| {
-            desk.core.app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByLooking))?;
-            Ok::<_, Refusal>(tasks(&desk.core, &id))
-        });
-        Ok(Answer::json(&json!({ "tasks": tasks.await?? })))
+    pub(super) fn tasks_of(&self, id: &PathId) -> Result<Answer, Refusal> {
+        let state = self.look();
+        state.app(id).ok_or_else(|| Refusal::unknown_app(id, Told::ByLooking))?;
+        Ok(Answer::json(&json!({ "tasks": tasks(&state, id) })))
     }
 
-    pub(super) async fn tasks_below(&self, group: PathId) -> Result<Answer, Refusal> {
-        let tasks = self.shared().asker.ask(move |desk| {
-            let found =
-                desk.core.root().group(&group).ok_or_else(|| Refusal::unknown_group(&group, Told::ByLooking))?;
-            let apps = found.all_apps().into_iter();
-            Ok::<_, Refusal>(apps.flat_map(|app| tasks(&desk.core, &app.id)).collect::<Vec<_>>())
-        });
-        Ok(Answer::json(&json!({ "tasks": tasks.await?? })))
+    pub(super) fn tasks_below(&self, group: &PathId) -> Result<Answer, Refusal> {
+        let state = self.look();
+        let found = state.root().group(group).ok_or_else(|| Refusal::unknown_group(group, Told::ByLooking))?;
+        let apps = found.all_apps().into_iter();
+        let tasks = apps.flat_map(|app| tasks(&state, &app.id)).collect::<Vec<_>>();
+        Ok(Answer::json(&json!({ "tasks": tasks })))
     }
 
-    pub(super) async fn all_tasks(&self, asked: Asked) -> Result<Answer, Refusal> {
+    pub(super) fn all_tasks(&self, asked: &Asked) -> Answer {
         let wanted = asked.all("status").iter().filter_map(|word| status(word)).collect::<Vec<_>>();
-        let tasks = self.shared().asker.ask(move |desk| {
-            let all = desk.core.all_instances().filter_map(|instance| views::task(&desk.core, instance, true));
-            all.filter(|task| wanted.is_empty() || wanted.contains(&task.state)).collect::<Vec<_>>()
-        });
-        Ok(Answer::json(&json!({ "tasks": tasks.await? })))
+        let state = self.look();
+        let all = state.all_instances().filter_map(|instance| views::task(&state, instance, true));
+        let tasks = all.filter(|task| wanted.is_empty() || wanted.contains(&task.state)).collect::<Vec<_>>();
+        Answer::json(&json!({ "tasks": tasks }))
     }
 
     pub(super) async fn kill_tasks_of(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
@@ -162,13 +157,13 @@ fn answer(killed: Killed) -> Answer {
     }
 }
 
-fn tasks(core: &Core, app: &PathId) -> Vec<Task> {
-    core.instances(app).filter_map(|instance| views::task(core, instance, false)).collect()
+fn tasks(state: &State, app: &PathId) -> Vec<Task> {
+    state.instances(app).filter_map(|instance| views::task(state, instance, false)).collect()
 }
 
 /// The instance that a task is or was one of.
-fn instance_of<'a>(core: &'a Core, task: &TaskId) -> Option<&'a Instance> {
-    core.instance(&task.instance).filter(|instance| task.incarnation <= instance.incarnation)
+fn instance_of<'a>(state: &'a State, task: &TaskId) -> Option<&'a Instance> {
+    state.instance(&task.instance).filter(|instance| task.incarnation <= instance.incarnation)
 }
 
 fn status(word: &str) -> Option<TaskState> {

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::super::Moment;
-use super::super::core::{Core, Reject, is_waiting};
+use super::super::core::{State, is_waiting};
 use super::super::event;
 use super::super::group::Group;
 use super::super::health::CheckHealth;
 use super::super::instance::{Instance, Phase};
 use super::super::ports::{is_on_host_network, mappings};
+use super::super::waiting::{REASONS, Waiting};
 use crate::marathon::{
     App, AppInfo, DECLINE_REASONS, DeclinedOffers, GroupInfo, HealthCheckResult, Identifiable, OffersSummary, Queue,
     QueueDelay, QueueItem, Task, TaskCounts, TaskState,
@@ -61,23 +62,23 @@ impl Embed {
     }
 }
 
-pub(super) fn app(core: &Core, app: &App, embed: Embed) -> AppInfo {
-    let tasks = core.instances(&app.id).filter_map(|instance| task(core, instance, false)).collect::<Vec<_>>();
-    let deployments = core.deployments().iter().filter(|deployment| deployment.affects(&app.id));
+pub(super) fn app(state: &State, app: &App, embed: Embed) -> AppInfo {
+    let tasks = state.instances(&app.id).filter_map(|instance| task(state, instance, false)).collect::<Vec<_>>();
+    let deployments = state.deployments().iter().filter(|deployment| deployment.affects(&app.id));
     let deployments = deployments.map(|deployment| Identifiable { id: deployment.id }).collect();
     AppInfo {
         counts: embed.counts.then(|| TaskCounts::of(&tasks)),
         deployments: embed.deployments.then_some(deployments),
         readiness_check_results: embed.readiness.then(Vec::new),
-        last_task_failure: core.failure(&app.id).filter(|_| embed.last_task_failure).cloned(),
-        tasks_stats: embed.task_stats.then(|| task_stats(core.now(), app, &tasks)),
+        last_task_failure: state.failure(&app.id).filter(|_| embed.last_task_failure).cloned(),
+        tasks_stats: embed.task_stats.then(|| task_stats(state.now(), app, &tasks)),
         tasks: embed.tasks.then_some(tasks),
         ..AppInfo::new(app.clone())
     }
 }
 
 /// A task; none for an instance that has had none yet.
-pub(super) fn task(core: &Core, instance: &Instance, with_service_ports: bool) -> Option<Task> {
+pub(super) fn task(state: &State, instance: &Instance, with_service_ports: bool) -> Option<Task> {
     let id = instance.task()?;
     let (placed, live) = match &instance.phase {
         Phase::Scheduled => return None,
@@ -90,16 +91,16 @@ pub(super) fn task(core: &Core, instance: &Instance, with_service_ports: bool) -
         Phase::Ended(end) => (end.address, end.health.as_slice()),
         _ => (None, [].as_slice()),
     };
-    let app = core.definition(instance);
+    let app = state.definition(instance);
     Some(Task {
         app_id: instance.app().clone(),
         health_check_results: health.iter().filter_map(|check| health_result(instance, check)).collect(),
-        host: core.place.host.clone(),
+        host: state.place.host.clone(),
         id: id.to_string(),
         ip_addresses: address.into_iter().map(event::ip_address).collect(),
         ports: instance.host_ports().to_vec(),
         service_ports: app.filter(|_| with_service_ports).map(|app| service_ports(app)).unwrap_or_default(),
-        slave_id: Some(core.place.agent.clone()),
+        slave_id: Some(state.place.agent.clone()),
         state: instance.task_state(),
         staged_at: placed.map(|placed| placed.staged_at.to_string()),
         started_at: live.map(|live| live.started_at.to_string()),
@@ -187,38 +188,38 @@ impl GroupEmbed {
     }
 }
 
-pub(super) fn group(core: &Core, group: &Group, version: Moment, embed: GroupEmbed) -> GroupInfo {
+pub(super) fn group(state: &State, group: &Group, version: Moment, embed: GroupEmbed) -> GroupInfo {
     let mut info = GroupInfo::new(group.id.clone(), version.to_string());
     info.dependencies.clone_from(&group.dependencies);
     info.enforce_role = info.enforce_role.map(|_| group.enforce_role);
     if embed.apps {
-        info.apps = group.apps.values().map(|found| app(core, found, embed.app)).collect();
+        info.apps = group.apps.values().map(|found| app(state, found, embed.app)).collect();
     }
     if embed.groups {
-        info.groups = group.groups.values().map(|below| self::group(core, below, version, embed)).collect();
+        info.groups = group.groups.values().map(|below| self::group(state, below, version, embed)).collect();
     }
     info
 }
 
 /// The apps of which instances wait to be launched, or for their launch to be confirmed.
-pub(super) fn queue(core: &Core, with_offers: bool) -> Queue {
+pub(super) fn queue(state: &State, with_offers: bool) -> Queue {
     let queued = |instance: &&Instance| is_waiting(instance) || matches!(instance.phase, Phase::Provisioned(_));
-    let apps: BTreeSet<_> = core.all_instances().filter(queued).map(Instance::app).collect();
+    let apps: BTreeSet<_> = state.all_instances().filter(queued).map(Instance::app).collect();
     let item = |id| {
-        let waiting = core.instances(id).filter(queued).collect::<Vec<_>>();
+        let waiting = state.instances(id).filter(queued).collect::<Vec<_>>();
         let first = waiting.first()?;
-        let app = core.app(id).or_else(|| core.definition(first))?;
-        let held = core.held_until(app);
+        let app = state.app(id).or_else(|| state.definition(first))?;
+        let held = state.held_until(app);
         let since = waiting.iter().map(|instance| instance.waiting_since).min()?;
         Some(QueueItem {
             count: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
             role: app.role.clone(),
             delay: QueueDelay {
-                time_left_seconds: held.map_or(0, |until| until.since(core.now()).as_secs()),
+                time_left_seconds: held.map_or(0, |until| until.since(state.now()).as_secs()),
                 overdue: held.is_none(),
             },
             since: since.to_string(),
-            processed_offers_summary: offers(core, core.rejected(id)),
+            processed_offers_summary: offers(state.waiting(id)),
             last_unused_offers: with_offers.then(Vec::new),
             app: App::clone(app),
         })
@@ -227,32 +228,35 @@ pub(super) fn queue(core: &Core, with_offers: bool) -> Queue {
 }
 
 /// Whether an app waits in the queue.
-pub(super) fn is_queued(core: &Core, app: &crate::marathon::PathId) -> bool {
-    core.instances(app).any(|instance| is_waiting(instance) || matches!(instance.phase, Phase::Provisioned(_)))
+pub(super) fn is_queued(state: &State, app: &crate::marathon::PathId) -> bool {
+    state.instances(app).any(|instance| is_waiting(instance) || matches!(instance.phase, Phase::Provisioned(_)))
 }
 
-/// This machine is the one offer there is; it passed every reason before the one for which it was declined.
-fn offers(core: &Core, rejected: Option<Reject>) -> OffersSummary {
-    let place = rejected.map(|reject| match reject {
-        Reject::Constraint => 1,
-        Reject::Cpus => 4,
-        Reject::Memory => 5,
-        Reject::Disk => 6,
-        Reject::Ports => 8,
-    });
-    let declined = |(index, reason): (usize, &&str)| DeclinedOffers {
-        reason: (*reason).to_owned(),
-        declined: u32::from(place == Some(index)),
-        processed: u32::from(place.is_some_and(|place| index <= place)),
-    };
-    let summary = DECLINE_REASONS.iter().enumerate().map(declined).collect::<Vec<_>>();
-    let count = u32::from(rejected.is_some());
-    OffersSummary {
-        processed_offers_count: count,
-        unused_offers_count: count,
-        last_unused_offer_at: rejected.map(|_| core.now().to_string()),
-        last_used_offer_at: None,
-        reject_summary_last_offers: summary.clone(),
-        reject_summary_launch_attempt: summary,
+/// What Marathon tells of the offers it looked at: here, of the times that what is left of this machine was.
+fn offers(waiting: Option<&Waiting>) -> OffersSummary {
+    let nothing = Waiting::default();
+    let waiting = waiting.unwrap_or(&nothing);
+    let mut last = [0; REASONS];
+    if let Some(reject) = waiting.last {
+        last[reject.place()] = 1;
     }
+    OffersSummary {
+        processed_offers_count: waiting.processed,
+        unused_offers_count: waiting.unused,
+        last_unused_offer_at: waiting.last_unused_at.map(|at| at.to_string()),
+        last_used_offer_at: waiting.last_used_at.map(|at| at.to_string()),
+        reject_summary_last_offers: summary(last, waiting.processed.min(1)),
+        reject_summary_launch_attempt: summary(waiting.declined, waiting.processed),
+    }
+}
+
+/// Each reason is looked at for the offers that passed those before it.
+fn summary(declined: [u32; REASONS], processed: u32) -> Vec<DeclinedOffers> {
+    let mut left = processed;
+    let counted = DECLINE_REASONS.iter().zip(declined).map(|(reason, declined)| {
+        let processed = left;
+        left = left.saturating_sub(declined);
+        DeclinedOffers { reason: (*reason).to_owned(), declined, processed }
+    });
+    counted.collect()
 }

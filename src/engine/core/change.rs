@@ -97,11 +97,11 @@ impl Core {
     /// Ends a deployment where it stands, as a client asked.
     pub fn cancel(&mut self, id: DeploymentId) -> bool {
         let Some(index) = self.deployments.iter().position(|deployment| deployment.id == id) else { return false };
-        let deployment = self.deployments.remove(index);
+        let deployment = self.state.deployments.remove(index);
         self.changes.deployments.insert(id);
         self.emit(event::deployment_failed(&deployment, CANCELLED));
         for app in deployment.changes.keys() {
-            self.forget_definitions(app);
+            self.state.forget_definitions(app);
         }
         true
     }
@@ -109,7 +109,7 @@ impl Core {
     /// The tree that undoes a deployment, and the version that the tree had before it.
     pub fn reversal(&self, id: DeploymentId) -> Option<(Group, Moment)> {
         let deployment = self.deployments.iter().find(|deployment| deployment.id == id)?;
-        let mut tree = self.root.clone();
+        let mut tree = Group::clone(&self.root);
         for (app, change) in &deployment.changes {
             match change.before.as_ref().and_then(|version| self.definition_of(app, version)) {
                 Some(before) => tree.put_app(before.clone()),
@@ -128,7 +128,7 @@ impl Core {
     /// Notes whether a top-level group enforces its role, which is no change of anything that runs.
     pub fn enforce_role(&mut self, group: &PathId, enforce: bool) {
         if self.root.group(group).is_some() {
-            self.root.group_or_new(group).enforce_role = enforce;
+            Arc::make_mut(&mut self.state.root).group_or_new(group).enforce_role = enforce;
             self.changes.root = true;
         }
     }
@@ -161,7 +161,7 @@ impl Core {
 
     /// The running deployments that have an app in common with this one.
     fn locks(&self, new: &Deployment) -> Vec<DeploymentId> {
-        let shares = |running: &&Deployment| running.changes.keys().any(|app| new.affects(app));
+        let shares = |running: &&Arc<Deployment>| running.changes.keys().any(|app| new.affects(app));
         self.deployments.iter().filter(shares).map(|running| running.id).collect()
     }
 
@@ -170,26 +170,26 @@ impl Core {
             if self.definition_of(&app.id, &app.version).is_none() {
                 let app = app.clone();
                 self.changes.definitions.push(app.clone());
-                self.define(app);
+                self.state.define(app);
             }
         }
-        self.root = new;
-        self.root_version = version;
+        self.state.root = Arc::new(new);
+        self.state.root_version = version;
         self.changes.root = true;
     }
 
     fn begin(&mut self, deployment: Deployment) {
         self.changes.deployments.insert(deployment.id);
-        self.deployments.push(deployment);
+        self.state.deployments.push(Arc::new(deployment));
         let index = self.deployments.len() - 1;
         self.enter_step(index);
         self.advance(index);
     }
 
     fn enter_step(&mut self, index: usize) {
-        let deployment = &self.deployments[index];
-        let Some(step) = deployment.step().cloned() else { return };
-        self.emit(event::deployment_info(deployment, &step));
+        let deployment = self.deployments[index].clone();
+        let Some(step) = deployment.step() else { return };
+        self.emit(event::deployment_info(&deployment, step));
         for action in &step.actions {
             self.enter_action(index, action);
         }
@@ -216,7 +216,7 @@ impl Core {
             }
         }
         if action.action == ActionKind::RestartApplication {
-            self.backoff.reset(id);
+            self.backoff_mut().reset(id);
         }
     }
 
@@ -237,19 +237,20 @@ impl Core {
                 return;
             }
             self.emit(event::step_succeeded(&self.deployments[index], &step));
-            let deployment = &mut self.deployments[index];
+            let deployment = self.deployment_mut(index);
             deployment.current += 1;
             deployment.finished.clear();
             deployment.added.clear();
-            self.changes.deployments.insert(deployment.id);
+            let id = deployment.id;
+            self.changes.deployments.insert(id);
             self.enter_step(index);
         }
-        let deployment = self.deployments.remove(index);
+        let deployment = self.state.deployments.remove(index);
         self.changes.deployments.insert(deployment.id);
         self.emit(event::deployment_succeeded(&deployment));
-        for app in deployment.changes.into_keys() {
-            self.forget_definitions(&app);
-            self.touched.insert(app);
+        for app in deployment.changes.keys() {
+            self.state.forget_definitions(app);
+            self.touched.insert(app.clone());
         }
     }
 
@@ -292,20 +293,22 @@ impl Core {
         let Some(app) = self.target(index, &action.app) else { return };
         for _ in 0..orders.create {
             let id = self.add_instance(&app, None);
-            let deployment = &mut self.deployments[index];
+            let deployment = self.deployment_mut(index);
             deployment.added.insert(id);
-            self.changes.deployments.insert(deployment.id);
+            let id = deployment.id;
+            self.changes.deployments.insert(id);
         }
     }
 
     fn finish(&mut self, index: usize, action: &Action) {
-        let deployment = &mut self.deployments[index];
+        let deployment = self.deployment_mut(index);
         deployment.finished.insert(action.app.clone());
-        self.changes.deployments.insert(deployment.id);
+        let id = deployment.id;
+        self.changes.deployments.insert(id);
         if action.action == ActionKind::StopApplication {
-            self.backoff.reset(&action.app);
-            self.rejected.remove(&action.app);
-            if self.failures.remove(&action.app).is_some() {
+            self.backoff_mut().reset(&action.app);
+            Arc::make_mut(&mut self.state.waiting).remove(&action.app);
+            if Arc::make_mut(&mut self.state.failures).remove(&action.app).is_some() {
                 self.changes.failures.insert(action.app.clone());
             }
             self.emit(event::app_terminated(&action.app));
@@ -333,7 +336,7 @@ impl Core {
         let mut instance = Instance::new(id.clone(), app.version.clone(), self.now);
         instance.not_before = not_before;
         self.emit(event::instance_changed(&self.place, &instance));
-        self.crews.entry(app.id.clone()).or_default().insert(id.clone(), instance);
+        self.state.put_instance(instance);
         self.changed(&id);
         id
     }

@@ -1,17 +1,19 @@
 //! Instances' lives: launched, watched, ended, launched again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Moment;
+use super::super::constraints;
 use super::super::event::{self, Status};
 use super::super::health::{self, CheckHealth, Outcome, Verdict};
 use super::super::instance::{
     End, Goal, Handle, Instance, InstanceId, KillReason, Live, Phase, Placed, TaskId, kill_grace,
 };
-use super::{Core, Effect, Reject, is_container, is_waiting};
+use super::super::waiting::Reject;
+use super::{Core, Effect, is_container, is_waiting};
 use crate::docker::ContainerState;
 use crate::marathon::{App, LastTaskFailure, PathId, TaskState};
 
@@ -61,7 +63,9 @@ impl Core {
     pub(super) fn launch_due(&mut self, app: &PathId) {
         let waiting = self.instances(app).filter(|instance| is_waiting(instance)).map(|instance| instance.id.clone());
         let waiting = waiting.collect::<Vec<_>>();
-        self.rejected.remove(app);
+        if waiting.is_empty() && self.waiting(app).is_some() {
+            Arc::make_mut(&mut self.state.waiting).remove(app);
+        }
         for id in waiting {
             self.launch_if_due(&id);
         }
@@ -80,42 +84,45 @@ impl Core {
         if is_container(&app) && !self.docker_up {
             return;
         }
-        match self.place_task(&app) {
+        let placed = self.place_task(&app);
+        self.note_look(&app, placed.as_ref().err().copied());
+        match placed {
             Ok(placed) => self.provision(id, app, placed),
-            Err(reject) => {
-                if reject == Reject::Ports {
-                    self.timers.insert((self.now.plus(PORTS_PAUSE), app.id.clone()));
-                }
-                self.rejected.insert(app.id.clone(), reject);
+            Err(Reject::Ports) => {
+                // Whoever has them may be no task of ours, and then nothing tells when they are free.
+                self.timers.insert((self.now.plus(PORTS_PAUSE), app.id.clone()));
             }
+            Err(_) => {}
+        }
+    }
+
+    /// Notes that what is left of this machine was looked at for the app.
+    fn note_look(&mut self, app: &App, reject: Option<Reject>) {
+        let (now, left) = (self.now, self.books.left);
+        let waiting = Arc::make_mut(&mut self.state.waiting).entry(app.id.clone()).or_default();
+        match reject {
+            None => waiting.note_used(now),
+            Some(reject) => waiting.note_unused(reject, left, now),
         }
     }
 
     fn place_task(&mut self, app: &App) -> Result<Placed, Reject> {
-        if app.cpus > self.machine.cpus {
-            return Err(Reject::Cpus);
-        }
-        if app.mem > self.machine.mem {
-            return Err(Reject::Memory);
-        }
-        if app.disk > self.machine.disk {
-            return Err(Reject::Disk);
-        }
-        let running = self.instances(&app.id).filter(|instance| instance.is_alive()).count();
-        if !may_run_beside(app, running, &self.place.host) {
+        let beside = self.instances(&app.id).filter(|instance| instance.is_alive()).count();
+        if !constraints::allow(app, beside, &self.place.host) {
             return Err(Reject::Constraint);
         }
-        let used: BTreeSet<u16> = self.all_instances().flat_map(Instance::host_ports).copied().collect();
-        let ports = self.ports.take(app, &used, self.now).map_err(|_| Reject::Ports)?;
+        self.ledger.room_for(app)?;
+        let ports = self.ports.take(app, self.ledger.ports(), self.state.now).map_err(|_| Reject::Ports)?;
         Ok(Placed { staged_at: self.now, ports })
     }
 
     fn provision(&mut self, id: &InstanceId, app: Arc<App>, placed: Placed) {
-        let Some(instance) = self.instance_mut(id) else { return };
+        let Some(instance) = self.state.instance_mut(id) else { return };
         instance.incarnation += 1;
         instance.not_before = None;
         instance.phase = Phase::Provisioned(placed.clone());
         let task = TaskId { instance: id.clone(), incarnation: instance.incarnation };
+        self.take(id, &app, &placed.ports.host);
         self.tell_changed(id);
         self.changed(id);
         self.launching.insert(task.clone());
@@ -149,7 +156,8 @@ impl Core {
             health: vec![CheckHealth::default(); app.health_checks.len()],
         };
         instance.phase = Phase::Running(live);
-        self.backoff.running(&app, self.now);
+        let now = self.now;
+        self.backoff_mut().running(&app, now);
         self.tell_status(&task.instance, TaskState::Running, "");
         self.tell_changed(&task.instance);
         self.changed(&task.instance);
@@ -184,6 +192,7 @@ impl Core {
                 if matches!(why, NotLaunched::PortsTaken(_)) {
                     self.ports.avoid(&taken, now);
                 }
+                self.free(&task.instance);
                 self.changed(&task.instance);
             }
         }
@@ -224,13 +233,14 @@ impl Core {
         instance.waiting_since = now;
         instance.not_before = Some(now.plus(PAUSE));
         let (goal, version) = (instance.goal, instance.version.clone());
+        self.free(id);
         let status = Status { task, state, message, address, ports: &ports, version: &version };
         let update = event::status_update(&self.place, &status);
         self.emit(update);
         self.tell_changed(id);
         self.note_failure(task, &app, state, message, reason);
         if matches!(state, TaskState::Failed | TaskState::Finished | TaskState::Error) {
-            self.backoff.ended(&app, now);
+            self.backoff_mut().ended(&app, now);
         }
         self.effects.push(Effect::Bury { task: task.clone(), handle });
         self.changed(id);
@@ -261,7 +271,7 @@ impl Core {
             slave_id: Some(self.place.agent.clone()),
         };
         self.changes.failures.insert(app.id.clone());
-        self.failures.insert(app.id.clone(), failure);
+        Arc::make_mut(&mut self.state.failures).insert(app.id.clone(), Arc::new(failure));
     }
 
     /// A health check's result.
@@ -318,7 +328,7 @@ impl Core {
 
     /// Ends an instance for good.
     pub fn decommission(&mut self, id: &InstanceId, goal: Goal) {
-        let Some(instance) = self.instance_mut(id) else { return };
+        let Some(instance) = self.state.instance_mut(id) else { return };
         if instance.goal == goal {
             return;
         }
@@ -334,7 +344,7 @@ impl Core {
     }
 
     fn kill(&mut self, id: &InstanceId, reason: KillReason) {
-        let Some(instance) = self.instance_mut(id) else { return };
+        let Some(instance) = self.state.instance_mut(id) else { return };
         if !instance.is_alive() || instance.kill.is_some() {
             return;
         }
@@ -357,15 +367,12 @@ impl Core {
     }
 
     fn remove_instance(&mut self, id: &InstanceId) {
-        let Some(instance) = self.crews.get_mut(id.app()).and_then(|crew| crew.remove(id)) else { return };
-        if self.crews.get(id.app()).is_some_and(BTreeMap::is_empty) {
-            self.crews.remove(id.app());
-        }
+        let Some(instance) = self.state.take_instance(id) else { return };
         if instance.goal == Goal::Wiped {
             self.emit(event::instance_terminated(&instance));
         }
         self.changed(id);
-        self.forget_definitions(id.app());
+        self.state.forget_definitions(id.app());
     }
 
     /// What Docker lists of this engine, after a connection was made. `asked` is when; what came later is not in it.
@@ -480,6 +487,7 @@ impl Core {
                 let (at, address, health) = (now, None, Vec::new());
                 instance.phase = Phase::Ended(End { state: TaskState::Killed, message, at, address, health });
                 instance.kill = None;
+                self.free(&task.instance);
                 self.changes.instances.insert(task.instance.clone());
             }
             ending.extend(handle.map(|handle| (task, handle, kill_grace(&app))));
@@ -511,7 +519,7 @@ impl Core {
 
     /// The instance whose present task it is.
     fn current(&mut self, task: &TaskId) -> Option<&mut Instance> {
-        self.instance_mut(&task.instance).filter(|instance| instance.incarnation == task.incarnation)
+        self.state.instance_mut(&task.instance).filter(|instance| instance.incarnation == task.incarnation)
     }
 
     fn tell_changed(&mut self, id: &InstanceId) {
@@ -544,21 +552,6 @@ impl Core {
 fn is_agents_own(check: &crate::marathon::HealthCheck) -> bool {
     use crate::marathon::HealthProtocol::{MesosHttp, MesosHttps, MesosTcp};
     matches!(check.protocol, MesosTcp | MesosHttp | MesosHttps)
-}
-
-/// Whether one more instance may run on this machine beside those that do.
-fn may_run_beside(app: &App, running: usize, host: &str) -> bool {
-    app.constraints.iter().all(|constraint| {
-        let (field, operator, value) = (constraint.first(), constraint.get(1), constraint.get(2));
-        let on_host = matches!(field.map(String::as_str), Some("hostname" | "@hostname"));
-        let value = value.map_or("", String::as_str);
-        match operator.map(String::as_str) {
-            Some("UNIQUE") if on_host => running == 0,
-            Some("MAX_PER") if on_host => value.parse().is_ok_and(|most| running < most),
-            Some("CLUSTER" | "IS") if on_host => value.is_empty() || value == host,
-            _ => true,
-        }
-    })
 }
 
 fn verdict(exit: &Exit, killed: bool) -> (TaskState, String) {

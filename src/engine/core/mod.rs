@@ -7,6 +7,7 @@
 
 mod change;
 mod life;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -14,19 +15,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::Moment;
 use super::backoff::Backoff;
 use super::deployment::Deployment;
 use super::event::Place;
 use super::group::Group;
 use super::instance::{Handle, Instance, InstanceId, Phase, Placed, TaskId};
+use super::ledger::{Ledger, Machine};
 use super::ports::{HostPorts, is_on_host_network};
 use crate::marathon::{App, ContainerKind, DeploymentId, Event, EventKind, LastTaskFailure, PathId};
 
 pub use change::{Accepted, How, MAX_DEPLOYMENTS, Refused};
 pub use life::{Exit, NotLaunched, SeenTask};
+pub use state::State;
 
 /// Something to be done outside, after what led to it was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,42 +101,12 @@ pub struct Saved {
     pub failures: Vec<LastTaskFailure>,
 }
 
-/// What this machine has to offer.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Machine {
-    pub cpus: f64,
-    /// MiB.
-    pub mem: f64,
-    /// MiB.
-    pub disk: f64,
-}
-
-/// Why an instance is not launched though it is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reject {
-    Constraint,
-    Cpus,
-    Memory,
-    Disk,
-    Ports,
-}
-
-/// The state of the engine.
+/// The state of the engine, and what is to follow from it.
 #[derive(Debug)]
 pub struct Core {
-    pub place: Place,
-    pub machine: Machine,
+    state: State,
+    ledger: Ledger,
     ports: HostPorts,
-    now: Moment,
-    root: Group,
-    root_version: Moment,
-    definitions: BTreeMap<PathId, BTreeMap<String, Arc<App>>>,
-    crews: BTreeMap<PathId, BTreeMap<InstanceId, Instance>>,
-    deployments: Vec<Deployment>,
-    backoff: Backoff,
-    failures: BTreeMap<PathId, LastTaskFailure>,
-    /// Why instances of an app wait, as of the last try.
-    rejected: BTreeMap<PathId, Reject>,
     /// Docker answers; nothing is launched in it before.
     docker_up: bool,
     /// Launches that this process has begun and that have not reported.
@@ -148,21 +119,34 @@ pub struct Core {
     effects: Vec<Effect>,
 }
 
+impl std::ops::Deref for Core {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
 impl Core {
-    pub fn new(saved: Saved, place: Place, machine: Machine, ports: HostPorts, now: Moment) -> Self {
-        let mut core = Self {
-            place,
-            machine,
-            ports,
+    pub fn new(saved: Saved, place: Place, share: Machine, ports: HostPorts, now: Moment) -> Self {
+        let failures = saved.failures.into_iter().map(|failure| (failure.app_id.clone(), Arc::new(failure)));
+        let ledger = Ledger::new(share);
+        let state = State {
+            place: Arc::new(place),
             now,
-            root: saved.root,
+            root: Arc::new(saved.root),
             root_version: saved.root_version,
-            definitions: BTreeMap::new(),
-            crews: BTreeMap::new(),
-            deployments: saved.deployments,
-            backoff: Backoff::default(),
-            failures: saved.failures.into_iter().map(|failure| (failure.app_id.clone(), failure)).collect(),
-            rejected: BTreeMap::new(),
+            definitions: Arc::default(),
+            crews: Arc::default(),
+            deployments: saved.deployments.into_iter().map(Arc::new).collect(),
+            failures: Arc::new(failures.collect()),
+            backoff: Arc::default(),
+            books: ledger.books(),
+            waiting: Arc::default(),
+        };
+        let mut core = Self {
+            state,
+            ledger,
+            ports,
             docker_up: false,
             launching: BTreeSet::new(),
             early_ends: BTreeMap::new(),
@@ -172,12 +156,13 @@ impl Core {
             effects: Vec::new(),
         };
         for app in saved.definitions {
-            core.define(app);
+            core.state.define(app);
         }
         for mut instance in saved.instances {
             // Pauses are short; none is worth a clock that was set back meanwhile.
             instance.not_before = None;
-            core.crews.entry(instance.app().clone()).or_default().insert(instance.id.clone(), instance);
+            core.note_holding(&instance);
+            core.state.put_instance(instance);
         }
         core.touch_all();
         core
@@ -185,7 +170,7 @@ impl Core {
 
     /// Says what time it is; all that follows happens then.
     pub fn set_clock(&mut self, now: Moment) {
-        self.now = self.now.max(now);
+        self.state.now = self.state.now.max(now);
         while let Some((at, _)) = self.timers.first()
             && *at <= self.now
         {
@@ -193,12 +178,15 @@ impl Core {
             self.touched.insert(app);
         }
     }
+
     /// When `set_clock` and `settle` are wanted though nothing happened.
     pub fn next_timer(&self) -> Option<Moment> {
         self.timers.first().map(|(at, _)| *at)
     }
-    pub fn now(&self) -> Moment {
-        self.now
+
+    /// The state as it is now, for whoever reads it while this goes on.
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     /// Decides and orders what follows from what happened, until nothing does.
@@ -220,48 +208,9 @@ impl Core {
         std::mem::take(&mut self.effects)
     }
 
-    pub fn root(&self) -> &Group {
-        &self.root
-    }
-    pub fn root_version(&self) -> Moment {
-        self.root_version
-    }
-    pub fn app(&self, id: &PathId) -> Option<&Arc<App>> {
-        self.root.app(id)
-    }
-    pub fn deployments(&self) -> &[Deployment] {
-        &self.deployments
-    }
-    pub fn failure(&self, app: &PathId) -> Option<&LastTaskFailure> {
-        self.failures.get(app)
-    }
-    pub fn instances(&self, app: &PathId) -> impl Iterator<Item = &Instance> {
-        self.crews.get(app).into_iter().flat_map(BTreeMap::values)
-    }
-    pub fn all_instances(&self) -> impl Iterator<Item = &Instance> {
-        self.crews.values().flat_map(BTreeMap::values)
-    }
-    pub fn instance(&self, id: &InstanceId) -> Option<&Instance> {
-        self.crews.get(id.app())?.get(id)
-    }
-    /// The definition that an instance's tasks are made from.
-    pub fn definition(&self, instance: &Instance) -> Option<&Arc<App>> {
-        self.definitions.get(instance.app())?.get(&instance.version)
-    }
-    /// The definition of an app in one of the versions that are in use.
-    pub fn definition_of(&self, app: &PathId, version: &str) -> Option<&Arc<App>> {
-        self.definitions.get(app)?.get(version)
-    }
-    /// Until when launches of the app are held back; none when they are not.
-    pub fn held_until(&self, app: &App) -> Option<Moment> {
-        self.backoff.not_before(app, self.now)
-    }
-    pub fn rejected(&self, app: &PathId) -> Option<Reject> {
-        self.rejected.get(app).copied()
-    }
     /// Launches of the app wait no longer.
     pub fn forget_delay(&mut self, app: &PathId) {
-        self.backoff.reset(app);
+        self.backoff_mut().reset(app);
         self.touched.insert(app.clone());
     }
     /// Tells listeners of something that is no consequence of the state.
@@ -270,12 +219,15 @@ impl Core {
     }
 
     fn touch_all(&mut self) {
-        self.touched.extend(self.crews.keys().cloned());
-        self.touched.extend(self.root.all_apps().into_iter().map(|app| app.id.clone()));
-        self.touched.extend(self.deployments.iter().flat_map(|deployment| deployment.changes.keys().cloned()));
+        self.touched.extend(self.state.crews.keys().cloned());
+        self.touched.extend(self.state.root.all_apps().into_iter().map(|app| app.id.clone()));
+        self.touched.extend(self.state.deployments.iter().flat_map(|deployment| deployment.changes.keys().cloned()));
     }
-    fn define(&mut self, app: Arc<App>) {
-        self.definitions.entry(app.id.clone()).or_default().insert(app.version.clone(), app);
+    fn backoff_mut(&mut self) -> &mut Backoff {
+        Arc::make_mut(&mut self.state.backoff)
+    }
+    fn deployment_mut(&mut self, index: usize) -> &mut Deployment {
+        Arc::make_mut(&mut self.state.deployments[index])
     }
     fn emit(&mut self, kind: EventKind) {
         self.effects.push(Effect::Emit(Event { timestamp: self.now.to_string(), kind }));
@@ -284,22 +236,25 @@ impl Core {
         self.changes.instances.insert(id.clone());
         self.touched.insert(id.app().clone());
     }
-    fn instance_mut(&mut self, id: &InstanceId) -> Option<&mut Instance> {
-        self.crews.get_mut(id.app())?.get_mut(id)
-    }
 
-    /// Drops definitions of the app that nothing refers to any more.
-    fn forget_definitions(&mut self, app: &PathId) {
-        let mut used: BTreeSet<&str> = self.instances(app).map(|instance| instance.version.as_str()).collect();
-        used.extend(self.root.app(app).map(|app| app.version.as_str()));
-        let of_deployments = self.deployments.iter().filter_map(|deployment| deployment.changes.get(app));
-        used.extend(of_deployments.flat_map(|change| [&change.before, &change.after]).flatten().map(String::as_str));
-        let used: BTreeSet<String> = used.into_iter().map(str::to_owned).collect();
-        if let Some(known) = self.definitions.get_mut(app) {
-            known.retain(|version, _| used.contains(version));
-            if known.is_empty() {
-                self.definitions.remove(app);
-            }
+    /// Notes what an instance's task holds of this machine, if it has one that may run.
+    fn note_holding(&mut self, instance: &Instance) {
+        if instance.is_alive()
+            && let Some(app) = self.definition(instance).cloned()
+        {
+            self.take(&instance.id, &app, instance.host_ports());
+        }
+    }
+    fn take(&mut self, id: &InstanceId, app: &App, ports: &[u16]) {
+        self.ledger.take(id, app, ports);
+        self.state.books = self.ledger.books();
+    }
+    /// Takes back what an instance's task held, for those that wait for it.
+    fn free(&mut self, id: &InstanceId) {
+        if self.ledger.give_back(id) {
+            self.state.books = self.ledger.books();
+            let lacking = self.state.waiting.iter().filter(|(_, waiting)| waiting.last.is_some());
+            self.touched.extend(lacking.map(|(app, _)| app.clone()));
         }
     }
 }

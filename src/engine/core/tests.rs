@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::*;
 use crate::docker::{ContainerEnd, ContainerState};
 use crate::engine::instance::{Goal, KillReason};
+use crate::engine::ledger::Machine;
 use crate::engine::samples::{bridge, command, id};
+use crate::engine::waiting::Reject;
 use crate::marathon::{HealthCheck, HealthProtocol, TaskState};
 
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -313,10 +315,31 @@ fn a_port_that_others_have_is_passed_over_by_the_same_task() {
 fn what_cannot_be_placed_waits_and_says_why() {
     let mut world = World::awake();
     world.put(App { cpus: 1000.0, ..web() });
-    assert_eq!(world.core.rejected(&id("/shop/web")), Some(Reject::Cpus));
+    assert_eq!(world.core.waiting(&id("/shop/web")).unwrap().last, Some(Reject::Cpus));
     world.put(App { instances: 2, constraints: vec![vec!["hostname".into(), "UNIQUE".into()]], ..command("/u") });
     assert_eq!(world.launch().len(), 1);
-    assert_eq!(world.core.rejected(&id("/u")), Some(Reject::Constraint));
+    assert_eq!(world.core.waiting(&id("/u")).unwrap().last, Some(Reject::Constraint));
+}
+
+#[test]
+fn what_waits_for_room_is_launched_when_another_task_ends() {
+    let mut world = World::awake();
+    world.put(App { cpus: 3.0, ..command("/first") });
+    world.put(App { cpus: 2.0, ..command("/second") });
+    let first = world.launch().remove(0);
+    assert_eq!(first.instance.app(), &id("/first"));
+    assert_eq!(world.core.waiting(&id("/second")).unwrap().last, Some(Reject::Cpus));
+    let how = How { force: true, group: PathId::root(), chosen: BTreeSet::new() };
+    let tree = Group::empty(PathId::root());
+    let mut without = tree.clone();
+    without.put_app(world.core.app(&id("/second")).unwrap().clone());
+    world.core.change(without, world.core.fresh_version(), &how).unwrap();
+    world.settle();
+    assert!(world.launched.is_empty(), "what is being killed still holds its share");
+    world.kill();
+    assert_eq!(world.launch()[0].instance.app(), &id("/second"));
+    assert!((world.core.books().given.cpus - 2.0).abs() < 1e-9);
+    assert!(world.core.waiting(&id("/second")).is_none());
 }
 
 fn seen(task: &TaskId, state: ContainerState) -> SeenTask {
@@ -329,10 +352,10 @@ fn restarted(world: &World) -> World {
     World::with(Saved {
         root: core.root().clone(),
         root_version: core.root_version(),
-        definitions: core.definitions.values().flat_map(BTreeMap::values).cloned().collect(),
+        definitions: core.definitions.values().flat_map(|known| known.values()).cloned().collect(),
         instances: core.all_instances().cloned().collect(),
-        deployments: core.deployments().to_vec(),
-        failures: core.failures.values().cloned().collect(),
+        deployments: core.deployments().iter().map(|deployment| Deployment::clone(deployment)).collect(),
+        failures: core.failures.values().map(|failure| LastTaskFailure::clone(failure)).collect(),
     })
 }
 
