@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Moment;
 use super::instance::{Goal, Instance, InstanceId};
 use super::upgrade::{self, Situation};
-use crate::marathon::{self, App, CurrentAction, DeploymentId, DeploymentPlan, PathId, Step};
+use crate::marathon::{self, Action, App, CurrentAction, DeploymentId, DeploymentPlan, PathId, ReadinessResult, Step};
 
 /// A plan that is being carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,10 +60,10 @@ impl Deployment {
     pub fn is_final(&self) -> bool {
         self.current >= self.steps.len()
     }
-    /// The running deployment, as `/v2/deployments` shows it.
-    pub fn info(&self) -> marathon::Deployment {
+    /// The running deployment, as `/v2/deployments` shows it; `readiness` knows what an app's checks found.
+    pub fn info(&self, readiness: impl Fn(&PathId) -> Vec<ReadinessResult>) -> marathon::Deployment {
         let current = self.step().map(|step| step.actions.clone()).unwrap_or_default();
-        let shown = |action| CurrentAction { action, readiness_check_results: Vec::new() };
+        let shown = |action: Action| CurrentAction { readiness_check_results: readiness(&action.app), action };
         let count = |steps: usize| u32::try_from(steps).unwrap_or(u32::MAX);
         marathon::Deployment {
             id: self.id,
@@ -98,7 +98,7 @@ pub fn scale(app: &App, deployment: &Deployment, instances: &[&Instance]) -> Ord
         return Orders::default();
     }
     let create = u32::try_from(target - wanted.len()).unwrap_or(u32::MAX);
-    let serving = |instance: &&&Instance| !deployment.added.contains(&instance.id) || instance.is_healthy();
+    let serving = |instance: &&&Instance| !deployment.added.contains(&instance.id) || instance.is_ready(app);
     let done = create == 0 && wanted.iter().filter(serving).count() == wanted.len();
     Orders { create, end: Vec::new(), done }
 }
@@ -109,7 +109,8 @@ pub fn replace(app: &App, instances: &[&Instance]) -> Orders {
     let mut old = Vec::new();
     for instance in instances {
         let is_new = instance.version == app.version;
-        let count = match (instance.is_wanted(), is_new, instance.is_healthy()) {
+        let serves = if is_new { instance.is_ready(app) } else { instance.is_healthy() };
+        let count = match (instance.is_wanted(), is_new, serves) {
             (false, _, _) => &mut now.old_dying,
             (true, true, true) => &mut now.new_healthy,
             (true, true, false) => &mut now.new_unhealthy,
@@ -176,6 +177,8 @@ mod tests {
             handle: Handle::Container("c".into()),
             address: [127, 0, 0, 1].into(),
             health: Vec::new(),
+            readiness: None,
+            check: None,
         };
         Instance { phase: Phase::Running(live), incarnation: 1, ..instance(number, version) }
     }

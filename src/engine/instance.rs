@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::Moment;
 use super::health::CheckHealth;
-use crate::marathon::{App, Condition, PathId, TaskState};
+use crate::marathon::{App, CheckResult, Condition, PathId, ReadinessResult, TaskState};
 
 /// `shop_web.instance-<uuid>`: the app's path with `_` for `/`, which no path segment may hold.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -139,6 +139,12 @@ pub struct Live {
     pub address: IpAddr,
     /// One for each of the app's health checks.
     pub health: Vec<CheckHealth>,
+    /// What the app's readiness check found, while a deployment waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<ReadinessResult>,
+    /// What the app's general check last saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckResult>,
 }
 
 /// How a task ended.
@@ -229,6 +235,11 @@ impl Instance {
     /// Runs, is not being killed, and all checks, if there are any, say that it serves.
     pub fn is_healthy(&self) -> bool {
         self.kill.is_none() && self.live().is_some_and(|live| live.health.iter().all(CheckHealth::is_alive))
+    }
+    /// Is healthy, and has said that it is ready where its app wants to be asked.
+    pub fn is_ready(&self, app: &App) -> bool {
+        let ready = |live: &Live| live.readiness.as_ref().is_some_and(|result| result.ready);
+        self.is_healthy() && (app.readiness_checks.is_empty() || self.live().is_some_and(ready))
     }
     pub fn host_ports(&self) -> &[u16] {
         match &self.phase {

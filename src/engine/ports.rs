@@ -124,6 +124,15 @@ pub fn is_on_host_network(app: &App) -> bool {
     app.networks.iter().all(|network| network.mode == NetworkMode::Host)
 }
 
+/// The place among the app's ports of the one with that name.
+pub fn port_named(app: &App, name: &str) -> Option<usize> {
+    let is_it = |found: &Option<String>| found.as_deref() == Some(name);
+    if is_on_host_network(app) {
+        return app.port_definitions.iter().flatten().position(|definition| is_it(&definition.name));
+    }
+    mappings(app).iter().position(|mapping| is_it(&mapping.name))
+}
+
 pub fn mappings(app: &App) -> &[PortMapping] {
     app.container.as_ref().and_then(|container| container.port_mappings.as_deref()).unwrap_or_default()
 }

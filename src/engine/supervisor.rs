@@ -189,6 +189,8 @@ impl Supervisor {
             Report::NotLaunched { task, why } => core.not_launched(&task, &why),
             Report::Ended { task, exit } => core.ended(&task, &exit),
             Report::Probed { task, check, outcome } => core.probed(&task, check, &outcome),
+            Report::Readiness { task, result } => core.readied(&task, &result),
+            Report::Checked { task, result } => core.checked(&task, result),
             Report::Census { seen, asked } => core.census(&seen, asked),
             Report::DockerDown => core.docker_is_down(),
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::PathId;
+use super::{Check, PathId, ReadinessCheck};
 
 /// An app definition (`App` in Marathon's API).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct App {
     pub backoff_factor: f64,
     pub backoff_seconds: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub check: Option<serde_json::Value>,
+    pub check: Option<Check>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constraints: Vec<Constraint>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,7 +56,7 @@ pub struct App {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port_definitions: Option<Vec<PortDefinition>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub readiness_checks: Vec<serde_json::Value>,
+    pub readiness_checks: Vec<ReadinessCheck>,
     pub require_ports: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub residency: Option<serde_json::Value>,

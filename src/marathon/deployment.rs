@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::PathId;
+use super::{PathId, ReadinessResult};
 
 /// The text is no deployment's id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,7 +121,7 @@ pub struct CurrentAction {
     #[serde(flatten)]
     pub action: Action,
     #[serde(default)]
-    pub readiness_check_results: Vec<serde_json::Value>,
+    pub readiness_check_results: Vec<ReadinessResult>,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The engine speaks the same types from the other side; it never uses the client.
 
 mod app;
+mod checks;
 mod client;
 mod deployment;
 mod event;
@@ -18,6 +19,10 @@ pub use app::{
     App, Artifact, CommandLine, Constraint, Container, ContainerKind, DockerContainer, EnvValue, HealthCheck,
     HealthProtocol, IpProtocol, Network, NetworkMode, Parameter, PortDefinition, PortMapping, UpgradeStrategy,
     VersionInfo,
+};
+pub use checks::{
+    Check, CheckCommand, CheckKind, CheckPort, CheckResult, CommandCheck, HttpCheck, HttpScheme, ReadinessCheck,
+    ReadinessResponse, ReadinessResult,
 };
 pub use client::{Client, ClientError, Detail, InvalidMarathonUrl, Misread, Unreached};
 pub use deployment::{

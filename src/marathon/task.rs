@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{App, DeploymentId, PathId};
+use super::{App, CheckResult, DeploymentId, PathId, ReadinessResult};
 
 /// Mesos' states of a task. One this does not know reads as `Unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -54,6 +54,9 @@ pub struct Task {
     pub app_id: PathId,
     #[serde(default)]
     pub health_check_results: Vec<HealthCheckResult>,
+    /// Of the app's general check, once there is a result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_result: Option<CheckResult>,
     pub host: String,
     pub id: String,
     #[serde(default)]
@@ -178,7 +181,7 @@ pub struct AppInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployments: Option<Vec<Identifiable>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub readiness_check_results: Option<Vec<serde_json::Value>>,
+    pub readiness_check_results: Option<Vec<ReadinessResult>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<Task>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

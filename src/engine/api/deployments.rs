@@ -10,7 +10,9 @@ use crate::marathon::{DeploymentId, PathId};
 
 impl Api {
     pub(super) fn deployments(&self) -> Answer {
-        let running = self.look().deployments().iter().map(|deployment| deployment.info()).collect::<Vec<_>>();
+        let state = self.look();
+        let shown = state.deployments().iter().map(|running| running.info(|app| state.readiness(app)));
+        let running = shown.collect::<Vec<_>>();
         Answer::json(&running)
     }
 

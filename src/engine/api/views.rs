@@ -69,7 +69,7 @@ pub(super) fn app(state: &State, app: &App, embed: Embed) -> AppInfo {
     AppInfo {
         counts: embed.counts.then(|| TaskCounts::of(&tasks)),
         deployments: embed.deployments.then_some(deployments),
-        readiness_check_results: embed.readiness.then(Vec::new),
+        readiness_check_results: embed.readiness.then(|| state.readiness(&app.id)),
         last_task_failure: state.failure(&app.id).filter(|_| embed.last_task_failure).cloned(),
         tasks_stats: embed.task_stats.then(|| task_stats(state.now(), app, &tasks)),
         tasks: embed.tasks.then_some(tasks),
@@ -94,6 +94,7 @@ pub(super) fn task(state: &State, instance: &Instance, with_service_ports: bool)
     let app = state.definition(instance);
     Some(Task {
         app_id: instance.app().clone(),
+        check_result: live.and_then(|live| live.check),
         health_check_results: health.iter().filter_map(|check| health_result(instance, check)).collect(),
         host: state.place.host.clone(),
         id: id.to_string(),

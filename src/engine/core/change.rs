@@ -101,6 +101,7 @@ impl Core {
         self.changes.deployments.insert(id);
         self.emit(event::deployment_failed(&deployment, CANCELLED));
         for app in deployment.changes.keys() {
+            self.end_readiness(app);
             self.state.forget_definitions(app);
         }
         true
@@ -249,6 +250,7 @@ impl Core {
         self.changes.deployments.insert(deployment.id);
         self.emit(event::deployment_succeeded(&deployment));
         for app in deployment.changes.keys() {
+            self.end_readiness(app);
             self.state.forget_definitions(app);
             self.touched.insert(app.clone());
         }

@@ -15,7 +15,7 @@ use super::super::instance::{
 use super::super::waiting::Reject;
 use super::{Core, Effect, is_container, is_waiting};
 use crate::docker::ContainerState;
-use crate::marathon::{App, LastTaskFailure, PathId, TaskState};
+use crate::marathon::{App, CheckResult, LastTaskFailure, PathId, ReadinessResult, TaskState};
 
 /// Between a task's end and its next launch, also when no backoff applies: nothing that fails at once may keep the
 /// machine busy, and a client that looks every 50 ms sees the gap.
@@ -154,6 +154,8 @@ impl Core {
             handle: handle.clone(),
             address,
             health: vec![CheckHealth::default(); app.health_checks.len()],
+            readiness: None,
+            check: None,
         };
         instance.phase = Phase::Running(live);
         let now = self.now;
@@ -308,6 +310,46 @@ impl Core {
             let reason = outcome.as_ref().err().cloned().unwrap_or_default();
             self.kill_unhealthy(&task.instance, check, &reason);
         }
+    }
+
+    /// A readiness check's result; of no matter once no deployment waits for it.
+    pub fn readied(&mut self, task: &TaskId, result: &ReadinessResult) {
+        if !self.is_deploying(task.instance.app()) {
+            return;
+        }
+        let Some(instance) = self.current(task) else { return };
+        let Phase::Running(live) = &mut instance.phase else { return };
+        if live.readiness.as_ref() != Some(result) {
+            live.readiness = Some(result.clone());
+            self.changed(&task.instance);
+        }
+    }
+
+    /// A deployment no longer waits for instances of the app to be ready.
+    pub(super) fn end_readiness(&mut self, app: &PathId) {
+        let asked = self.instances(app).filter(|instance| instance.live().is_some_and(|live| live.readiness.is_some()));
+        let asked = asked.map(|instance| instance.id.clone()).collect::<Vec<_>>();
+        for id in asked {
+            let Some(instance) = self.state.instance_mut(&id) else { continue };
+            if let Phase::Running(live) = &mut instance.phase {
+                live.readiness = None;
+            }
+            let task = instance.task();
+            self.effects.extend(task.map(|task| Effect::EndReadiness { task }));
+            self.changed(&id);
+        }
+    }
+
+    /// A general check's result.
+    pub fn checked(&mut self, task: &TaskId, result: CheckResult) {
+        let Some(instance) = self.current(task) else { return };
+        let Phase::Running(live) = &mut instance.phase else { return };
+        if live.check == Some(result) {
+            return;
+        }
+        live.check = Some(result);
+        self.tell_status(&task.instance, TaskState::Running, "");
+        self.changed(&task.instance);
     }
 
     fn kill_unhealthy(&mut self, id: &InstanceId, check: &crate::marathon::HealthCheck, reason: &str) {
@@ -507,6 +549,7 @@ impl Core {
             listen: live.placed.ports.listen.clone(),
             handle: live.handle.clone(),
             address: live.address,
+            readiness: !instance.is_ready(app) && self.is_deploying(id.app()),
         };
         self.effects.push(effect);
     }

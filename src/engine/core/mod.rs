@@ -42,7 +42,7 @@ pub enum Effect {
     Abort {
         task: TaskId,
     },
-    /// Follow a task that runs: its end, and its health.
+    /// Follow a task that runs: its end, its health, and whether it is ready if a deployment wants to know.
     Watch {
         task: TaskId,
         app: Arc<App>,
@@ -50,6 +50,11 @@ pub enum Effect {
         listen: Vec<u16>,
         handle: Handle,
         address: std::net::IpAddr,
+        readiness: bool,
+    },
+    /// Nobody waits any more for a task to be ready.
+    EndReadiness {
+        task: TaskId,
     },
     /// End a task: SIGTERM, SIGKILL after `grace`.
     Kill {

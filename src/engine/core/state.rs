@@ -11,7 +11,7 @@ use super::super::group::Group;
 use super::super::instance::{Instance, InstanceId};
 use super::super::ledger::Books;
 use super::super::waiting::Waiting;
-use crate::marathon::{App, LastTaskFailure, PathId};
+use crate::marathon::{App, LastTaskFailure, PathId, ReadinessResult};
 
 /// The instances of one app.
 pub(super) type Crew = BTreeMap<InstanceId, Arc<Instance>>;
@@ -86,6 +86,14 @@ impl State {
     /// What there is to give, and what is given.
     pub fn books(&self) -> Books {
         self.books
+    }
+    /// What the readiness checks of the app's instances found; nothing once no deployment waits for them.
+    pub fn readiness(&self, app: &PathId) -> Vec<ReadinessResult> {
+        self.instances(app).filter_map(|instance| instance.live()?.readiness.clone()).collect()
+    }
+    /// Whether a deployment is at work on the app.
+    pub fn is_deploying(&self, app: &PathId) -> bool {
+        self.deployments.iter().any(|deployment| deployment.affects(app))
     }
     /// How the app has been waiting for room; none when it has not asked.
     pub fn waiting(&self, app: &PathId) -> Option<&Waiting> {

@@ -10,7 +10,7 @@ use crate::engine::instance::{Goal, KillReason};
 use crate::engine::ledger::Machine;
 use crate::engine::samples::{bridge, command, id};
 use crate::engine::waiting::Reject;
-use crate::marathon::{HealthCheck, HealthProtocol, TaskState};
+use crate::marathon::{HealthCheck, HealthProtocol, HttpScheme, ReadinessCheck, ReadinessResult, TaskState};
 
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -62,7 +62,7 @@ impl World {
                 Effect::Kill { task, .. } => self.killed.push(task),
                 Effect::RemoveContainer { id } => self.removed.push(id),
                 Effect::Emit(event) => self.told.push(event.kind.name().to_owned()),
-                Effect::Abort { .. } | Effect::Watch { .. } | Effect::Bury { .. } => {}
+                Effect::Abort { .. } | Effect::Watch { .. } | Effect::EndReadiness { .. } | Effect::Bury { .. } => {}
             }
         }
     }
@@ -159,6 +159,63 @@ fn a_deployment_goes_from_its_start_to_its_success() {
         "deployment_success",
     ];
     assert_eq!(world.told, order);
+}
+
+/// `checked`, which also wants to be asked whether it is ready.
+fn readied() -> App {
+    let check = ReadinessCheck {
+        name: "ready".into(),
+        protocol: HttpScheme::Http,
+        path: "/".into(),
+        port_name: "http".into(),
+        interval_seconds: 1,
+        timeout_seconds: 1,
+        http_status_codes_for_ready: vec![200],
+        preserve_last_response: false,
+    };
+    App { readiness_checks: vec![check], ..checked() }
+}
+fn readiness(task: &TaskId, ready: bool) -> ReadinessResult {
+    ReadinessResult { name: "ready".into(), task_id: task.to_string(), ready, last_response: None }
+}
+
+#[test]
+fn a_deployment_waits_until_its_instance_is_healthy_and_ready() {
+    let mut world = World::awake();
+    world.put(readied());
+    let task = world.launch().remove(0);
+    let id = id("/shop/web");
+    world.core.readied(&task, &readiness(&task, true));
+    world.settle();
+    assert!(!world.is_settled(), "ready is not healthy");
+    world.core.readied(&task, &readiness(&task, false));
+    world.probe(&task, true);
+    assert!(!world.is_settled(), "healthy is not ready");
+    assert_eq!(world.core.readiness(&id), [readiness(&task, false)]);
+    world.core.readied(&task, &readiness(&task, true));
+    world.settle();
+    assert!(world.is_settled());
+    assert!(world.core.readiness(&id).is_empty(), "nobody waits any more");
+    world.core.readied(&task, &readiness(&task, false));
+    assert!(world.core.readiness(&id).is_empty(), "and nobody listens");
+}
+
+#[test]
+fn an_old_instance_stays_until_the_new_one_is_ready() {
+    let mut world = World::awake();
+    world.put(readied());
+    let old = world.launch().remove(0);
+    world.probe(&old, true);
+    world.core.readied(&old, &readiness(&old, true));
+    world.settle();
+    world.put(App { mem: 64.0, ..readied() });
+    let new = world.launch().remove(0);
+    world.probe(&new, true);
+    assert!(world.killed.is_empty());
+    world.core.readied(&new, &readiness(&new, true));
+    world.settle();
+    assert_eq!(world.kill(), [old]);
+    assert!(world.is_settled());
 }
 
 #[test]

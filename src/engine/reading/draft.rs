@@ -8,7 +8,8 @@ use super::parts;
 use super::shape::{Object, Place};
 use crate::engine::Moment;
 use crate::marathon::{
-    App, Artifact, Constraint, EnvValue, HealthCheck, Network, NetworkMode, PortDefinition, UpgradeStrategy,
+    App, Artifact, Check, Constraint, EnvValue, HealthCheck, Network, NetworkMode, PortDefinition, ReadinessCheck,
+    UpgradeStrategy,
 };
 
 /// What was sent of an app (`App` and `AppUpdate` of Marathon's API at once).
@@ -20,7 +21,7 @@ pub(super) struct Draft {
     pub(super) args: Option<Vec<String>>,
     pub(super) backoff_factor: Option<f64>,
     pub(super) backoff_seconds: Option<u64>,
-    pub(super) check: Option<Value>,
+    pub(super) check: Option<Check>,
     pub(super) cmd: Option<String>,
     pub(super) constraints: Option<Vec<Constraint>>,
     pub(super) container: Option<parts::DraftContainer>,
@@ -45,7 +46,7 @@ pub(super) struct Draft {
     /// The old way to ask for ports.
     pub(super) ports: Option<Vec<u16>>,
     pub(super) port_definitions: Option<Vec<PortDefinition>>,
-    pub(super) readiness_checks: Option<Vec<parts::ReadinessCheck>>,
+    pub(super) readiness_checks: Option<Vec<ReadinessCheck>>,
     pub(super) require_ports: Option<bool>,
     /// Read and dropped: it has no effect.
     pub(super) residency: Option<()>,
@@ -153,6 +154,7 @@ impl Draft {
             mem: Some(app.mem),
             networks: Some(app.networks.clone()),
             port_definitions: app.port_definitions.clone().or_else(|| on_host.then(Vec::new)),
+            readiness_checks: Some(app.readiness_checks.clone()),
             require_ports: Some(app.require_ports),
             role: Some(app.role.clone()),
             task_kill_grace_period_seconds: app.task_kill_grace_period_seconds,

@@ -15,9 +15,8 @@ use crate::marathon::{
 pub(super) fn complete(draft: Draft, id: &PathId, base: &PathId, rules: &Rules) -> Result<App, Refusal> {
     rules::old_spellings(&draft)?;
     let draft = rules::check_identity(&draft, id).and(migrated(draft))?;
-    let readiness = draft.readiness_checks.clone().unwrap_or_default();
     let app = defaults(draft, id, base)?;
-    rules::check_app(&app, &readiness, rules)?;
+    rules::check_app(&app, rules)?;
     Ok(finished(app))
 }
 
@@ -202,7 +201,7 @@ fn defaults(draft: Draft, id: &PathId, base: &PathId) -> Result<App, Refusal> {
         mem: draft.mem.unwrap_or(defaults.mem),
         networks: draft.networks.unwrap_or_default(),
         port_definitions: draft.port_definitions,
-        readiness_checks: draft.readiness_checks.into_iter().flatten().map(|check| check.whole).collect(),
+        readiness_checks: draft.readiness_checks.unwrap_or_default(),
         require_ports: draft.require_ports.unwrap_or(false),
         resource_limits: draft.resource_limits,
         role: draft.role.unwrap_or(defaults.role),

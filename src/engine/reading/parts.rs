@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::shape::Place;
+use super::shape::{Object, Place};
 use crate::engine::Moment;
 use crate::marathon::{
-    Artifact, CommandLine, Container, ContainerKind, DockerContainer, EnvValue, HealthCheck, HealthProtocol,
-    IpProtocol, Network, NetworkMode, Parameter, PortDefinition, PortMapping, UpgradeStrategy,
+    Artifact, Check, CheckCommand, CheckKind, CheckPort, CommandCheck, CommandLine, Container, ContainerKind,
+    DockerContainer, EnvValue, HealthCheck, HealthProtocol, HttpCheck, HttpScheme, IpProtocol, Network, NetworkMode,
+    Parameter, PortDefinition, PortMapping, ReadinessCheck, UpgradeStrategy,
 };
 
 /// An app's or group's id, absolute or relative: segments of a-z, 0-9, `-` and `.`, or `..`.
@@ -211,41 +212,61 @@ pub(super) fn health_check(place: &Place) -> Option<HealthCheck> {
     })
 }
 
-/// A readiness check: what the rules look at, and the whole.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct ReadinessCheck {
-    pub(super) port_name: String,
-    pub(super) interval_seconds: u64,
-    pub(super) timeout_seconds: u64,
-    pub(super) whole: Value,
-}
-
 pub(super) fn readiness_check(place: &Place) -> Option<ReadinessCheck> {
     let object = place.object()?;
     let codes = object.optional("httpStatusCodesForReady", |p| p.set(|code| code.whole::<u16>(100, 999)));
-    let port_name = object.optional("portName", port_name).unwrap_or_else(|| "http-api".to_owned());
-    let interval_seconds = object.optional("intervalSeconds", Place::count).unwrap_or(30);
-    let timeout_seconds = object.optional("timeoutSeconds", |p| p.whole(1, i64::from(i32::MAX))).unwrap_or(10);
-    let whole = json!({
-        "name": object.optional("name", Place::filled).unwrap_or_else(|| "readinessCheck".to_owned()),
-        "protocol": object.optional("protocol", |p| p.word(&["HTTP", "HTTPS"])).unwrap_or("HTTP"),
-        "path": object.optional("path", Place::limited).unwrap_or_else(|| "/".to_owned()),
-        "portName": port_name,
-        "intervalSeconds": interval_seconds,
-        "timeoutSeconds": timeout_seconds,
-        "httpStatusCodesForReady": codes.filter(|codes| !codes.is_empty()).unwrap_or_else(|| vec![200]),
-        "preserveLastResponse": object.optional("preserveLastResponse", Place::boolean).unwrap_or(false),
-    });
-    Some(ReadinessCheck { port_name, interval_seconds, timeout_seconds, whole })
+    Some(ReadinessCheck {
+        name: object.optional("name", Place::filled).unwrap_or_else(|| "readinessCheck".to_owned()),
+        protocol: object.optional("protocol", scheme).unwrap_or_default(),
+        path: object.optional("path", Place::limited).unwrap_or_else(|| "/".to_owned()),
+        port_name: object.optional("portName", port_name).unwrap_or_else(|| "http-api".to_owned()),
+        interval_seconds: object.optional("intervalSeconds", Place::count).unwrap_or(30),
+        timeout_seconds: object.optional("timeoutSeconds", |p| p.whole(1, i64::from(i32::MAX))).unwrap_or(10),
+        http_status_codes_for_ready: codes.filter(|codes| !codes.is_empty()).unwrap_or_else(|| vec![200]),
+        preserve_last_response: object.optional("preserveLastResponse", Place::boolean).unwrap_or(false),
+    })
 }
 
-/// A general check, kept as it was sent: no engine of ours runs it.
-pub(super) fn check(place: &Place) -> Option<Value> {
-    let object = place.object()?;
-    for field in ["intervalSeconds", "timeoutSeconds", "delaySeconds"] {
-        object.optional(field, Place::count::<u64>);
+fn scheme(place: &Place) -> Option<HttpScheme> {
+    place.word(&["HTTP", "HTTPS"]).map(|word| if word == "HTTPS" { HttpScheme::Https } else { HttpScheme::Http })
+}
+
+/// A general check, of exactly one kind.
+pub(super) fn check(place: &Place) -> Option<Check> {
+    fn port(object: &Object) -> CheckPort {
+        CheckPort { port_index: object.optional("portIndex", Place::port), port: object.optional("port", Place::port) }
     }
-    Some(place.value().clone())
+    fn http(place: &Place) -> Option<HttpCheck> {
+        let object = place.object()?;
+        Some(HttpCheck {
+            port: port(&object),
+            path: object.optional("path", Place::limited),
+            scheme: object.optional("scheme", scheme).unwrap_or_default(),
+        })
+    }
+    fn command(place: &Place) -> Option<CheckCommand> {
+        let object = place.object()?;
+        if object.has("argv") {
+            return object.required("argv", |p| p.list(Place::text)).map(CheckCommand::Argv);
+        }
+        object.required("shell", Place::filled).map(CheckCommand::Shell)
+    }
+    let object = place.object()?;
+    let kinds = [
+        object.optional("http", http).map(CheckKind::Http),
+        object.optional("tcp", |p| Some(port(&p.object()?))).map(CheckKind::Tcp),
+        object
+            .optional("exec", |p| p.object()?.required("command", command))
+            .map(|command| CheckKind::Exec(CommandCheck { command })),
+    ];
+    let mut kinds = kinds.into_iter().flatten();
+    let seconds = |field, default| object.optional(field, Place::count).unwrap_or(default);
+    let (interval_seconds, timeout_seconds, delay_seconds) =
+        (seconds("intervalSeconds", 60), seconds("timeoutSeconds", 20), seconds("delaySeconds", 15));
+    match (kinds.next(), kinds.next()) {
+        (Some(kind), None) => Some(Check { kind, interval_seconds, timeout_seconds, delay_seconds }),
+        _ => place.fail("must be exactly one of http, tcp and exec"),
+    }
 }
 
 /// `ipAddress`, the old way to ask for a network.

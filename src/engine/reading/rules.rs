@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Refusal;
 use super::draft::Draft;
-use super::parts::{DraftContainer, ReadinessCheck, is_segment};
+use super::parts::{DraftContainer, is_segment};
 use super::shape::Details;
 use crate::marathon::{
     App, Constraint, Container, ContainerKind, EnvValue, HealthCheck, HealthProtocol, IpProtocol, Network, NetworkMode,
@@ -125,13 +125,13 @@ pub(super) fn check_container(draft: Option<DraftContainer>) -> Result<Option<Co
 }
 
 /// All that Marathon checks of a definition in new spellings, and what this engine cannot do.
-pub(super) fn check_app(app: &App, readiness: &[ReadinessCheck], rules: &Rules) -> Result<(), Refusal> {
+pub(super) fn check_app(app: &App, rules: &Rules) -> Result<(), Refusal> {
     let mut details = Details::default();
     what_runs(app, &mut details);
     ports(app, &mut details);
     networks(&app.networks, &mut details);
     health_checks(app, &mut details);
-    readiness_checks(app, readiness, &mut details);
+    readiness_checks(app, &mut details);
     environment(app, &mut details);
     placement(app, rules, &mut details);
     strategies(app, &mut details);
@@ -262,12 +262,13 @@ fn illegal_health_check(app: &App) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn readiness_checks(app: &App, checks: &[ReadinessCheck], details: &mut Details) {
+fn readiness_checks(app: &App, details: &mut Details) {
     let mapped = app.container.as_ref().and_then(|container| container.port_mappings.as_ref());
     let names: Vec<&String> = match mapped {
         Some(mappings) => mappings.iter().filter_map(|mapping| mapping.name.as_ref()).collect(),
         None => app.port_definitions.iter().flatten().filter_map(|port| port.name.as_ref()).collect(),
     };
+    let checks = &app.readiness_checks;
     let count = checks.len();
     details.require(count <= 1, "/readinessChecks/size", &format!("got {count}, expected 1 or less"));
     for (index, check) in checks.iter().enumerate() {
@@ -392,8 +393,6 @@ fn strategies(app: &App, details: &mut Details) {
 fn supported(app: &App, rules: &Rules) -> Result<(), Refusal> {
     const NOT_HERE: &str = "is not supported by this engine";
     let mut details = Details::default();
-    details.require(app.check.is_none(), "/check", NOT_HERE);
-    details.require(app.readiness_checks.is_empty(), "/readinessChecks", NOT_HERE);
     let own = app.networks.iter().any(|network| network.mode == NetworkMode::Container);
     let text = "container networks are not supported by this engine; use container/bridge or host";
     details.require(!own, "/networks", text);

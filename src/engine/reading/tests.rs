@@ -136,8 +136,6 @@ fn what_belongs_to_a_health_check_depends_on_its_protocol() {
 #[test]
 fn what_this_engine_does_not_do_is_said() {
     for (field, value, path, says) in [
-        ("readinessChecks", json!([{"portName": "default"}]), "/readinessChecks", "not supported by this engine"),
-        ("check", json!({"exec": {"command": {"shell": "true"}}}), "/check", "not supported by this engine"),
         ("gpus", json!(1), "/", "Feature gpu_resources is not enabled."),
         ("secrets", json!({"s": {"source": "x"}}), "/secrets", "Feature secrets is not enabled."),
         ("networks", json!([{"mode": "container", "name": "n"}]), "/networks", "not supported by this engine"),

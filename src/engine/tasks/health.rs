@@ -28,7 +28,7 @@ pub(super) struct Subject {
 }
 
 /// Redirects are an answer, certificates are not looked at, and no proxy is between the engine and its tasks.
-static CLIENT: LazyLock<Option<reqwest::Client>> = LazyLock::new(|| {
+pub(super) static CLIENT: LazyLock<Option<reqwest::Client>> = LazyLock::new(|| {
     // Another part of the program may have done it, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
@@ -120,7 +120,7 @@ async fn answers(scheme: &str, subject: &Subject, check: &HealthCheck) -> Outcom
     if (200..400).contains(&status.as_u16()) { Ok(()) } else { Err(format!("the answer was {status}")) }
 }
 
-fn in_full(error: &reqwest::Error) -> String {
+pub(super) fn in_full(error: &reqwest::Error) -> String {
     let mut text = "no answer".to_owned();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -4,6 +4,7 @@
 mod commands;
 mod containers;
 mod health;
+mod readiness;
 mod sandbox;
 
 use std::collections::{HashMap, HashSet};
@@ -21,6 +22,7 @@ use super::core::{Effect, Exit, NotLaunched, SeenTask, is_container};
 use super::health::Outcome;
 use super::instance::{Handle, TaskId};
 use crate::docker::{Docker, InstanceNetwork};
+use crate::marathon::{CheckResult, ReadinessResult};
 
 pub(in crate::engine) use commands::end_all;
 pub use commands::find_process;
@@ -52,6 +54,14 @@ pub enum Report {
         task: TaskId,
         check: usize,
         outcome: Outcome,
+    },
+    Readiness {
+        task: TaskId,
+        result: ReadinessResult,
+    },
+    Checked {
+        task: TaskId,
+        result: CheckResult,
     },
     /// Docker answers: these containers it has of ours.
     Census {
@@ -100,6 +110,8 @@ struct Shared {
     workers: Mutex<JoinSet<()>>,
     launches: Mutex<HashMap<TaskId, CancellationToken>>,
     watchers: Mutex<HashMap<TaskId, Vec<AbortHandle>>>,
+    /// Who asks new tasks whether they are ready.
+    readiness: Mutex<HashMap<TaskId, AbortHandle>>,
     /// Processes that are children of this one: whoever launched them waits for them.
     children: Mutex<HashSet<TaskId>>,
 }
@@ -112,6 +124,7 @@ impl Tasks {
             workers: Mutex::default(),
             launches: Mutex::default(),
             watchers: Mutex::default(),
+            readiness: Mutex::default(),
             children: Mutex::default(),
         }))
     }
@@ -138,9 +151,17 @@ impl Tasks {
                     token.cancel();
                 }
             }
-            Effect::Watch { task, app, started, listen, handle, address } => {
+            Effect::Watch { task, app, started, listen, handle, address, readiness } => {
                 let subject = health::Subject { task, app, started, listen, handle, address };
                 self.watch(&subject);
+                if readiness {
+                    self.ask_for_readiness(&subject);
+                }
+            }
+            Effect::EndReadiness { task } => {
+                if let Some(asking) = lock(&self.0.readiness).remove(&task) {
+                    asking.abort();
+                }
             }
             Effect::Kill { task, handle, grace } => {
                 let tasks = self.clone();
@@ -189,8 +210,21 @@ impl Tasks {
         watchers.insert(subject.task.clone(), handles);
     }
 
+    fn ask_for_readiness(&self, subject: &health::Subject) {
+        // Marathon knows one such check for an app.
+        let Some(check) = subject.app.readiness_checks.first().cloned() else { return };
+        let mut asking = lock(&self.0.readiness);
+        if asking.contains_key(&subject.task) {
+            return;
+        }
+        let (tasks, subject) = (self.clone(), subject.clone());
+        let task = subject.task.clone();
+        asking.insert(task, self.spawn(async move { tasks.await_readiness(&subject, &check).await }));
+    }
+
     fn unwatch(&self, task: &TaskId) {
-        for watcher in lock(&self.0.watchers).remove(task).into_iter().flatten() {
+        let watchers = lock(&self.0.watchers).remove(task).into_iter().flatten();
+        for watcher in watchers.chain(lock(&self.0.readiness).remove(task)) {
             watcher.abort();
         }
     }
