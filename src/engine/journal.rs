@@ -17,10 +17,11 @@ use super::group::Group;
 use crate::marathon::{App, PathId};
 
 /// The newest format that this program knows.
-const KNOWN_FORMAT: u32 = 1;
+const KNOWN_FORMAT: u32 = 2;
 
 /// Step `n` brings the format from `n` to `n + 1`; the format's number is SQLite's `user_version`.
-const FORMATS: [&str; KNOWN_FORMAT as usize] = ["
+const FORMATS: [&str; KNOWN_FORMAT as usize] = [
+    "
     CREATE TABLE fact (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
     -- Every definition that an app had, by the time that is its version.
     CREATE TABLE app (
@@ -31,7 +32,14 @@ const FORMATS: [&str; KNOWN_FORMAT as usize] = ["
     CREATE TABLE instance (id TEXT PRIMARY KEY NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE deployment (id TEXT PRIMARY KEY NOT NULL, record TEXT NOT NULL);
     CREATE TABLE failure (app TEXT PRIMARY KEY NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;
-"];
+    ",
+    "
+    -- Which definitions instances refer to, found without reading every record.
+    ALTER TABLE instance ADD COLUMN version TEXT NOT NULL DEFAULT '';
+    UPDATE instance SET version = json_extract(record, '$.version');
+    CREATE INDEX instance_version ON instance (version);
+    ",
+];
 
 /// How many versions of a tree, and of each app, are kept: Marathon's `--zk_max_versions`.
 const MAX_VERSIONS: u32 = 50;
@@ -317,8 +325,16 @@ fn write_all(connection: &mut Connection, core: &Core, changes: &Changes) -> Res
         forget_old(&transaction, changes)?;
     }
     for id in &changes.instances {
-        let record = core.instance(id).map(json);
-        put_or_delete(&transaction, "instance", "id", &id.to_string(), record)?;
+        match core.instance(id) {
+            Some(instance) => {
+                let mut put = transaction
+                    .prepare_cached("INSERT OR REPLACE INTO instance (id, record, version) VALUES (?1, ?2, ?3)")?;
+                put.execute(params![id.to_string(), json(instance), instance.version])?;
+            }
+            None => {
+                transaction.prepare_cached("DELETE FROM instance WHERE id = ?1")?.execute([id.to_string()])?;
+            }
+        }
     }
     for id in &changes.deployments {
         let record = core.deployments().iter().find(|deployment| deployment.id == *id).map(|found| json(&**found));
@@ -341,7 +357,7 @@ fn forget_old(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), ru
         "DELETE FROM app WHERE id = ?1
            AND version < (SELECT max(version) FROM app WHERE id = ?1 AND version <= (SELECT min(version) FROM tree))
            AND version NOT IN (SELECT version FROM app WHERE id = ?1 ORDER BY version DESC LIMIT ?2)
-           AND version NOT IN (SELECT json_extract(record, '$.version') FROM instance)",
+           AND version NOT IN (SELECT version FROM instance)",
     )?;
     for app in &changes.definitions {
         delete.execute(params![app.id.to_string(), MAX_VERSIONS])?;
@@ -424,6 +440,37 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _journal = Journal::open(dir.path()).unwrap();
         assert!(matches!(Journal::open(dir.path()), Err(JournalError::InUse(_))));
+    }
+
+    #[test]
+    fn a_state_of_every_older_format_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path()).unwrap();
+        let mut core1 = core(journal.load().unwrap(), 1_900_000_000_000);
+        change(&mut core1, |tree| tree.put_app(Arc::new(command("/shop/web"))));
+        let changes = core1.take_changes();
+        journal.write(&core1, &changes).unwrap();
+        drop(journal);
+        // The same as the first format had it.
+        let old = tempfile::tempdir().unwrap();
+        let connection = Connection::open(old.path().join("engine.db")).unwrap();
+        connection.execute_batch(FORMATS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        let new = dir.path().join("engine.db").display().to_string();
+        connection.execute("ATTACH ?1 AS new", [new]).unwrap();
+        for (table, columns) in
+            [("fact", "*"), ("app", "*"), ("tree", "*"), ("instance", "id, record"), ("deployment", "*")]
+        {
+            connection.execute(&format!("INSERT INTO main.{table} SELECT {columns} FROM new.{table}"), []).unwrap();
+        }
+        drop(connection);
+        let journal = Journal::open(old.path()).unwrap();
+        let core2 = core(journal.load().unwrap(), 1_900_000_000_500);
+        assert_eq!(core2.root(), core1.root());
+        assert_eq!(core2.deployments(), core1.deployments());
+        assert_eq!(core2.all_instances().collect::<Vec<_>>(), core1.all_instances().collect::<Vec<_>>());
+        let versions = journal.texts("SELECT version FROM instance").unwrap();
+        assert_eq!(versions, core1.all_instances().map(|instance| instance.version.clone()).collect::<Vec<_>>());
     }
 
     #[test]

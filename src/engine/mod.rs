@@ -19,6 +19,7 @@ pub mod health;
 pub mod instance;
 pub mod journal;
 pub mod ledger;
+mod listen;
 pub mod moment;
 pub mod plan;
 pub mod ports;

@@ -18,6 +18,7 @@ use super::core::Core;
 use super::event::{Hub, Place};
 use super::journal::{Journal, JournalError, Past};
 use super::ledger::Machine;
+use super::listen;
 use super::ports::HostPorts;
 use super::reading::Rules;
 use super::supervisor::{Desk, Supervisor};
@@ -107,6 +108,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 impl Engine {
     /// Opens the state and listens. Docker is asked later, and may be away.
     pub async fn open(options: Options) -> Result<Self, EngineError> {
+        listen::raise_descriptor_limit();
         let mut journal = Journal::open(&options.state)?;
         let engine = journal.engine_id()?;
         let docker = Docker::at(options.docker)?;
@@ -173,24 +175,16 @@ impl Engine {
             let (supervisor, stopped, end_commands) = (self.supervisor, stopped.clone(), self.end_commands);
             async move { supervisor.run(stopped, end_commands).await }
         });
-        let draining = self.shutdown.clone();
-        let serving = axum::serve(self.listener, self.api.service())
-            .with_graceful_shutdown(draining.clone().cancelled_owned())
-            .into_future();
-        let mut serving = std::pin::pin!(serving);
-        let served = tokio::select! {
-            served = &mut serving => served,
-            () = ended => {
-                draining.cancel();
-                tokio::time::timeout(DRAIN, serving).await.unwrap_or(Ok(()))
-            }
-        };
+        let serving = tokio::spawn(listen::serve(self.listener, self.api.router(), self.shutdown.clone(), DRAIN));
+        ended.await;
+        self.shutdown.cancel();
+        let served = serving.await;
         docker.abort();
         stopped.cancel();
         if let Err(error) = supervising.await {
             tracing::error!(%error, "the supervisor did not end as it should");
         }
-        served.map_err(EngineError::Serve)
+        served.map_err(|error| EngineError::Serve(io::Error::other(error)))
     }
 }
 

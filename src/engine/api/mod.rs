@@ -133,9 +133,9 @@ impl Api {
         Self(Arc::new(shared))
     }
 
-    /// The service that answers every request.
-    pub fn service(self) -> axum::extract::connect_info::IntoMakeServiceWithConnectInfo<axum::Router, SocketAddr> {
-        axum::Router::new().fallback(handle).with_state(self).into_make_service_with_connect_info::<SocketAddr>()
+    /// What answers every request; whoever takes in a connection says with [`ConnectInfo`] whose it is.
+    pub fn router(self) -> axum::Router {
+        axum::Router::new().fallback(handle).with_state(self)
     }
 
     fn shared(&self) -> &Shared {
