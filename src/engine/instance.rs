@@ -212,6 +212,24 @@ impl Instance {
         }
     }
 
+    /// The same instance, nothing of which is later than `now`: the machine's clock may have been set back since it was
+    /// written, and no grace, pause or delay is worth waiting for the time to come again.
+    #[must_use]
+    pub fn not_after(mut self, now: Moment) -> Self {
+        self.waiting_since = self.waiting_since.min(now);
+        self.not_before = None;
+        match &mut self.phase {
+            Phase::Scheduled => {}
+            Phase::Provisioned(placed) | Phase::Starting(placed) => placed.staged_at = placed.staged_at.min(now),
+            Phase::Running(live) => {
+                live.placed.staged_at = live.placed.staged_at.min(now);
+                live.started_at = live.started_at.min(now);
+            }
+            Phase::Ended(end) => end.at = end.at.min(now),
+        }
+        self
+    }
+
     pub fn app(&self) -> &PathId {
         self.id.app()
     }

@@ -163,9 +163,8 @@ impl Core {
         for app in saved.definitions {
             core.state.define(app);
         }
-        for mut instance in saved.instances {
-            // Pauses are short; none is worth a clock that was set back meanwhile.
-            instance.not_before = None;
+        for instance in saved.instances {
+            let instance = instance.not_after(now);
             core.note_holding(&instance);
             core.state.put_instance(instance);
         }

@@ -405,15 +405,45 @@ fn seen(task: &TaskId, state: ContainerState) -> SeenTask {
 
 /// The same engine, started again.
 fn restarted(world: &World) -> World {
+    World::with(saved(world))
+}
+
+/// What the engine's journal would have.
+fn saved(world: &World) -> Saved {
     let core = &world.core;
-    World::with(Saved {
+    Saved {
         root: core.root().clone(),
         root_version: core.root_version(),
         definitions: core.definitions.values().flat_map(|known| known.values()).cloned().collect(),
         instances: core.all_instances().cloned().collect(),
         deployments: core.deployments().iter().map(|deployment| Deployment::clone(deployment)).collect(),
         failures: core.failures.values().map(|failure| LastTaskFailure::clone(failure)).collect(),
-    })
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_between_two_engines_prolongs_no_grace() {
+    const HOUR: i64 = 3_600_000;
+    let mut world = World::awake();
+    world.put(checked());
+    let task = world.launch().remove(0);
+    world.probe(&task, true);
+    let mut again = restarted(&world);
+    again.now -= HOUR;
+    again.core = {
+        let saved = saved(&world);
+        let place = Place { address: LOCAL, host: "127.0.0.1".into(), agent: "x-S0".into() };
+        let share = Machine { cpus: 4.0, mem: 4096.0, disk: 1e6 };
+        Core::new(saved, place, share, HostPorts::new(22000..=22999, LOCAL), Moment::from_millis(again.now))
+    };
+    again.core.census(&[seen(&task, ContainerState::Running { address: None })], again.core.now());
+    again.settle();
+    again.probe(&task, false);
+    again.probe(&task, false);
+    assert_eq!(again.killed, [task]);
+    let live = world.core.all_instances().next().unwrap().live().unwrap().started_at;
+    let now = again.core.all_instances().next().unwrap().live().unwrap().started_at;
+    assert!(now < live && now <= again.core.now());
 }
 
 #[test]
