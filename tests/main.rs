@@ -5,6 +5,7 @@
 
 mod e2e;
 mod engine;
+mod engine_api;
 mod house;
 mod init;
 mod keys;

@@ -567,7 +567,7 @@ async fn with_a_registry_a_release_runs_by_digest() {
     let image = outcome.result.unwrap().image.to_string();
     assert!(image.starts_with(&format!("{host}/dev/shop@sha256:")), "{image}");
     let definition = lab.platform.marathon.app(&"/shop/web".parse().unwrap()).await.unwrap().unwrap().app;
-    assert_eq!(definition.container.unwrap().docker.unwrap().image, image);
+    assert_eq!(definition.container.as_ref().unwrap().docker.as_ref().unwrap().image, image);
 }
 
 #[tokio::test]

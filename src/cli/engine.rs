@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -54,6 +55,12 @@ pub(super) struct Engine {
     /// Docker's socket
     #[arg(long, value_name = "SOCKET", default_value = "/var/run/docker.sock", value_hint = clap::ValueHint::FilePath)]
     docker: PathBuf,
+    /// How many requests are answered at the same time; those above get 503 [default: any number]
+    #[arg(long, value_name = "N")]
+    max_concurrent_requests: Option<NonZeroU16>,
+    /// Let web pages of that origin read answers; `*` is any
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
+    access_control_allow_origin: Vec<String>,
     /// A label for every container and network that is made
     #[arg(long = "label", value_name = "K=V")]
     labels: Vec<Label>,
@@ -137,7 +144,13 @@ impl Engine {
                 _ = interrupted.recv() => {}
             }
         };
-        Ok(engine.run(ended).await?)
+        match engine.run(ended).await {
+            Err(engine::EngineError::Abdicated) => {
+                let failure = Failure::new(Exit::Abdicated, engine::EngineError::Abdicated);
+                Err(failure.advise("start it again, or let whatever supervises it do that").into())
+            }
+            other => Ok(other?),
+        }
     }
 
     fn options(self, vars: &[(String, String)]) -> anyhow::Result<engine::Options> {
@@ -163,6 +176,8 @@ impl Engine {
             docker: Socket(self.docker),
             labels: self.labels.into_iter().map(|Label(key, value)| (key, value)).collect::<HashMap<_, _>>(),
             credentials: credentials(var("MESOSPHERE_HTTP_CREDENTIALS"))?,
+            max_concurrent_requests: self.max_concurrent_requests.map(|limit| limit.get().into()),
+            access_control_allow_origin: self.access_control_allow_origin,
             path: var("PATH").unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").to_owned(),
         })
     }

@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 use super::Moment;
 use super::deployment::Deployment;
 use super::instance::{Instance, TaskId};
+use super::tally::Tally;
 use crate::marathon::{App, Event, EventKind, HealthCheck, IpAddress, PathId, Step, TaskState};
 
 /// Where everything of this engine runs: the one machine, under the names that Marathon's clients expect.
@@ -157,25 +158,36 @@ impl From<&Event> for Frame {
     }
 }
 
-/// Hands each event to every client that listens.
+/// Counts each event, and hands it to every client that listens.
 #[derive(Debug, Clone)]
-pub struct Hub(broadcast::Sender<Frame>);
+pub struct Hub {
+    frames: broadcast::Sender<Frame>,
+    tally: Arc<Tally>,
+}
 
 impl Hub {
     /// A client that lags by so many events is cut off, as Marathon does it.
     const MAX_OUTSTANDING: usize = 1024;
 
     pub fn new() -> Self {
-        Self(broadcast::Sender::new(Self::MAX_OUTSTANDING))
+        Self { frames: broadcast::Sender::new(Self::MAX_OUTSTANDING), tally: Arc::default() }
     }
     pub fn send(&self, event: &Event) {
-        if self.0.receiver_count() > 0 {
+        self.tally.count(&event.kind);
+        if self.frames.receiver_count() > 0 {
             // Nobody listening any more is no failure.
-            let _ = self.0.send(event.into());
+            let _ = self.frames.send(event.into());
         }
     }
     pub fn listen(&self) -> broadcast::Receiver<Frame> {
-        self.0.subscribe()
+        self.frames.subscribe()
+    }
+    /// How many clients listen.
+    pub fn listeners(&self) -> usize {
+        self.frames.receiver_count()
+    }
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 }
 

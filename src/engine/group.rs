@@ -34,8 +34,15 @@ impl Group {
 
     /// The group itself or one below it.
     pub fn group(&self, id: &PathId) -> Option<&Self> {
-        let rest = id.segments().strip_prefix(self.id.segments())?;
-        rest.iter().try_fold(self, |group, segment| group.groups.get(&group.id.child(segment)))
+        self.group_of(id.segments())
+    }
+
+    fn group_of(&self, id: &[String]) -> Option<&Self> {
+        if !id.starts_with(self.id.segments()) {
+            return None;
+        }
+        let depths = self.id.segments().len() + 1..=id.len();
+        depths.into_iter().try_fold(self, |group, depth| group.groups.get(&id[..depth]))
     }
 
     /// The group of that id, made with all above it where it is missing. The id must be below this one.
@@ -48,15 +55,17 @@ impl Group {
     }
 
     fn group_mut(&mut self, id: &PathId) -> Option<&mut Self> {
-        let rest = id.segments().strip_prefix(self.id.segments())?.to_vec();
-        rest.iter().try_fold(self, |group, segment| {
-            let id = group.id.child(segment);
-            group.groups.get_mut(&id)
-        })
+        let id = id.segments();
+        if !id.starts_with(self.id.segments()) {
+            return None;
+        }
+        let depths = self.id.segments().len() + 1..=id.len();
+        depths.into_iter().try_fold(self, |group, depth| group.groups.get_mut(&id[..depth]))
     }
 
     pub fn app(&self, id: &PathId) -> Option<&Arc<App>> {
-        self.group(&id.parent()?)?.apps.get(id)
+        let group = id.segments().split_last()?.1;
+        self.group_of(group)?.apps.get(id)
     }
 
     /// Adds or replaces an app; its groups are made where they are missing.
@@ -126,62 +135,81 @@ impl Group {
         self.depths().map(|_| ())
     }
 
-    /// How long the longest chain of dependencies below each app is: those of depth 0 depend on nothing.
+    /// How long the longest chain of dependencies below each app is. Those that depend on nothing are at depth 0, and
+    /// are not in the answer.
     pub fn depths(&self) -> Result<BTreeMap<PathId, usize>, InvalidTree> {
-        let edges = self.dependencies_of_apps();
-        let mut depths = BTreeMap::new();
-        let mut left: BTreeSet<&PathId> = edges.keys().collect();
-        while !left.is_empty() {
-            // Whoever's dependencies all have a depth is next; nobody means a cycle.
-            let ready = left
-                .iter()
-                .filter(|id| edges[**id].iter().all(|needed| depths.contains_key(needed)))
-                .copied()
-                .collect::<Vec<_>>();
-            if ready.is_empty() {
-                return Err(InvalidTree::Cycle);
-            }
-            for id in ready {
-                let depth =
-                    edges[id].iter().filter_map(|needed| depths.get(needed)).max().map_or(0, |deepest| deepest + 1);
-                depths.insert(id.clone(), depth);
-                left.remove(id);
+        let needs = self.needs_of_apps();
+        let mut users: BTreeMap<&PathId, Vec<&PathId>> = BTreeMap::new();
+        // How many of an app's needs have no depth yet.
+        let mut open: BTreeMap<&PathId, usize> = BTreeMap::new();
+        let mut ready = BTreeSet::new();
+        for (app, needed) in &needs {
+            open.insert(app, needed.len());
+            for needed in needed {
+                users.entry(needed).or_default().push(app);
+                if !needs.contains_key(needed) {
+                    ready.insert(*needed);
+                }
             }
         }
-        Ok(depths)
+        let mut depths = BTreeMap::new();
+        let mut ready: Vec<(&PathId, usize)> = ready.into_iter().map(|app| (app, 0)).collect();
+        while let Some((app, depth)) = ready.pop() {
+            for user in users.remove(app).unwrap_or_default() {
+                let deepest: &mut usize = depths.entry(user).or_default();
+                *deepest = (depth + 1).max(*deepest);
+                if let Some(left) = open.get_mut(user) {
+                    *left -= 1;
+                    if *left == 0 {
+                        open.remove(user);
+                        ready.push((user, depths[user]));
+                    }
+                }
+            }
+        }
+        // Whoever still waits waits for itself.
+        if open.is_empty() {
+            Ok(depths.into_iter().map(|(app, depth)| (app.clone(), depth)).collect())
+        } else {
+            Err(InvalidTree::Cycle)
+        }
     }
 
-    /// For each app, the apps it depends on: by itself and through the groups it is in.
-    fn dependencies_of_apps(&self) -> BTreeMap<PathId, BTreeSet<PathId>> {
-        let mut edges = BTreeMap::new();
-        self.collect_dependencies(self, &mut Vec::new(), &mut edges);
-        edges
+    /// For each app that depends on others, those: by itself and through the groups it is in.
+    fn needs_of_apps(&self) -> BTreeMap<&PathId, BTreeSet<&PathId>> {
+        let mut needs = BTreeMap::new();
+        self.collect_needs(self, &mut BTreeSet::new(), &mut needs);
+        needs
     }
 
-    fn collect_dependencies(
-        &self,
-        root: &Self,
-        above: &mut Vec<PathId>,
-        edges: &mut BTreeMap<PathId, BTreeSet<PathId>>,
+    fn collect_needs<'a>(
+        &'a self,
+        root: &'a Self,
+        above: &mut BTreeSet<&'a PathId>,
+        needs: &mut BTreeMap<&'a PathId, BTreeSet<&'a PathId>>,
     ) {
-        let before = above.len();
-        above.extend(self.dependencies.iter().cloned());
+        let own = self.dependencies.iter().flat_map(|id| root.apps_named(id));
+        let new = own.filter(|id| !above.contains(id)).collect::<BTreeSet<_>>();
+        above.extend(&new);
         for app in self.apps.values() {
-            let needed = above.iter().chain(&app.dependencies).flat_map(|id| root.apps_named(id)).collect();
-            edges.insert(app.id.clone(), needed);
+            let mut needed = above.clone();
+            needed.extend(app.dependencies.iter().flat_map(|id| root.apps_named(id)));
+            if !needed.is_empty() {
+                needs.insert(&app.id, needed);
+            }
         }
         for group in self.groups.values() {
-            group.collect_dependencies(root, above, edges);
+            group.collect_needs(root, above, needs);
         }
-        above.truncate(before);
+        above.retain(|id| !new.contains(id));
     }
 
     /// The app of that id, or every app in the group of that id.
-    fn apps_named(&self, id: &PathId) -> Vec<PathId> {
-        if self.app(id).is_some() {
-            return vec![id.clone()];
+    fn apps_named<'a>(&'a self, id: &PathId) -> Vec<&'a PathId> {
+        match self.app(id) {
+            Some(app) => vec![&app.id],
+            None => self.group(id).map(Self::all_apps).unwrap_or_default().into_iter().map(|app| &app.id).collect(),
         }
-        self.group(id).map(Self::all_apps).unwrap_or_default().into_iter().map(|app| app.id.clone()).collect()
     }
 }
 
@@ -285,7 +313,20 @@ mod tests {
     fn depth_follows_the_longest_chain() {
         let root = tree(&[command("/a"), depending("/b", "/a"), depending("/c", "/b"), depending("/d", "/nowhere")]);
         let depths = root.depths().unwrap();
-        assert_eq!([depths[&id("/a")], depths[&id("/b")], depths[&id("/c")], depths[&id("/d")]], [0, 1, 2, 0]);
+        let depth = |name: &str| depths.get(&id(name)).copied();
+        assert_eq!([depth("/a"), depth("/b"), depth("/c"), depth("/d")], [None, Some(1), Some(2), None]);
+    }
+
+    /// A thousand apps in a row, as one body may hold them, are no work worth speaking of.
+    #[test]
+    fn a_long_chain_is_followed_to_its_end() {
+        const LENGTH: usize = 1000;
+        let mut apps = vec![command("/c/app0")];
+        apps.extend((1..LENGTH).map(|n| depending(&format!("/c/app{n}"), &format!("/c/app{}", n - 1))));
+        let depths = tree(&apps).depths().unwrap();
+        assert_eq!(depths[&id(&format!("/c/app{}", LENGTH - 1))], LENGTH - 1);
+        apps[0].dependencies.push(id(&format!("/c/app{}", LENGTH - 1)));
+        assert_eq!(tree(&apps).check(), Err(InvalidTree::Cycle));
     }
 
     #[test]

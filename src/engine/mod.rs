@@ -28,6 +28,7 @@ pub mod reading;
 pub(crate) mod samples;
 pub mod serve;
 pub mod supervisor;
+pub mod tally;
 pub mod tasks;
 pub mod upgrade;
 pub mod waiting;

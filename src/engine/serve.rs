@@ -49,6 +49,10 @@ pub struct Options {
     pub credentials: Option<Secret>,
     /// `$PATH` of command tasks.
     pub path: String,
+    /// How many requests are answered at the same time; without it as many as come.
+    pub max_concurrent_requests: Option<usize>,
+    /// Pages of these origins may read answers.
+    pub access_control_allow_origin: Vec<String>,
 }
 
 /// What of the machine an engine gives to tasks; all there is of what is not said.
@@ -88,6 +92,8 @@ pub enum EngineError {
     Serve(#[source] io::Error),
     #[error("cannot find out what the machine has")]
     Machine(#[source] io::Error),
+    #[error("a client wanted the engine to abdicate (DELETE /v2/leader)")]
+    Abdicated,
 }
 
 /// An engine that listens, and does not answer yet.
@@ -99,6 +105,7 @@ pub struct Engine {
     supervisor: Supervisor,
     tasks: Tasks,
     shutdown: CancellationToken,
+    abdication: CancellationToken,
     end_commands: bool,
 }
 
@@ -140,7 +147,7 @@ impl Engine {
         let past = Past::open(&options.state)?;
         let (supervisor, asker, board) =
             Supervisor::new(Desk { core, journal, rules: rules.clone() }, tasks.clone(), hub.clone(), clock, reports);
-        let shutdown = CancellationToken::new();
+        let (shutdown, abdication) = (CancellationToken::new(), CancellationToken::new());
         let api = Api::new(Shared {
             asker,
             board,
@@ -153,10 +160,13 @@ impl Engine {
             credentials: options.credentials,
             framework: format!("{engine}-0000"),
             ports: options.ports,
+            max_requests: options.max_concurrent_requests,
+            origins: options.access_control_allow_origin,
             shutdown: shutdown.clone(),
+            abdication: abdication.clone(),
         });
         let end_commands = options.end_commands_on_exit;
-        Ok(Self { listener, address, api, supervisor, tasks, shutdown, end_commands })
+        Ok(Self { listener, address, api, supervisor, tasks, shutdown, abdication, end_commands })
     }
 
     /// Where it listens.
@@ -164,7 +174,8 @@ impl Engine {
         self.address
     }
 
-    /// Answers requests and keeps what is asked for running until `ended`. Tasks keep running then.
+    /// Answers requests and keeps what is asked for running until `ended`, or until a client wants it to abdicate, which
+    /// is [`EngineError::Abdicated`]. Tasks keep running then.
     pub async fn run(self, ended: impl Future<Output = ()>) -> Result<(), EngineError> {
         let docker = tokio::spawn({
             let tasks = self.tasks.clone();
@@ -176,7 +187,10 @@ impl Engine {
             async move { supervisor.run(stopped, end_commands).await }
         });
         let serving = tokio::spawn(listen::serve(self.listener, self.api.router(), self.shutdown.clone(), DRAIN));
-        ended.await;
+        tokio::select! {
+            () = ended => {}
+            () = self.abdication.cancelled() => {}
+        }
         self.shutdown.cancel();
         let served = serving.await;
         docker.abort();
@@ -184,7 +198,8 @@ impl Engine {
         if let Err(error) = supervising.await {
             tracing::error!(%error, "the supervisor did not end as it should");
         }
-        served.map_err(|error| EngineError::Serve(io::Error::other(error)))
+        served.map_err(|error| EngineError::Serve(io::Error::other(error)))?;
+        if self.abdication.is_cancelled() { Err(EngineError::Abdicated) } else { Ok(()) }
     }
 }
 

@@ -33,5 +33,8 @@ pub use event::{Condition, Event, EventKind};
 pub use group::{Group, GroupInfo, GroupUpdate};
 pub use info::Info;
 pub use path_id::{InvalidPathId, PathId};
-pub use queue::{DECLINE_REASONS, DeclinedOffers, OffersSummary, Queue, QueueDelay, QueueItem};
+pub use queue::{
+    DECLINE_REASONS, DeclinedOffers, NumberRange, Offer, OfferResource, OffersSummary, Queue, QueueDelay, QueueItem,
+    UnusedOffer,
+};
 pub use task::{AppInfo, HealthCheckResult, Identifiable, IpAddress, LastTaskFailure, Task, TaskCounts, TaskState};

@@ -1,5 +1,6 @@
 //! Marathon's ids of apps and groups: absolute paths of lower-case segments.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -64,6 +65,12 @@ fn is_segment(text: &str) -> bool {
     })
 }
 
+/// A map keyed by ids is also asked by segments alone.
+impl Borrow<[String]> for PathId {
+    fn borrow(&self) -> &[String] {
+        &self.0
+    }
+}
 impl TryFrom<String> for PathId {
     type Error = InvalidPathId;
     fn try_from(text: String) -> Result<Self, InvalidPathId> {

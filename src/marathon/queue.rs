@@ -1,5 +1,7 @@
 //! The launch queue: instances that wait for room or for their backoff to pass.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::App;
@@ -20,8 +22,8 @@ pub struct QueueItem {
     pub since: String,
     pub processed_offers_summary: OffersSummary,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_unused_offers: Option<Vec<serde_json::Value>>,
-    pub app: App,
+    pub last_unused_offers: Option<Vec<UnusedOffer>>,
+    pub app: Arc<App>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,44 @@ pub struct DeclinedOffers {
     pub reason: String,
     pub declined: u32,
     pub processed: u32,
+}
+
+/// An offer that was declined, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnusedOffer {
+    pub offer: Offer,
+    pub reason: Vec<String>,
+    pub timestamp: String,
+}
+
+/// What an agent had to give.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Offer {
+    pub id: String,
+    pub hostname: String,
+    pub agent_id: String,
+    pub resources: Vec<OfferResource>,
+    #[serde(default)]
+    pub attributes: Vec<serde_json::Value>,
+}
+
+/// One kind of resource: an amount, or ranges of numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OfferResource {
+    pub name: String,
+    pub role: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scalar: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranges: Option<Vec<NumberRange>>,
+}
+
+/// Both ends belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumberRange {
+    pub begin: u64,
+    pub end: u64,
 }
 
 /// The reasons of both reject lists, in their order.

@@ -1,5 +1,7 @@
 //! What runs: tasks, their states, their health, their failures, and an app with all of it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{App, CheckResult, DeploymentId, PathId, ReadinessResult};
@@ -139,12 +141,20 @@ impl TaskCounts {
     pub fn of<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> Self {
         let mut counts = Self::default();
         for task in tasks {
-            counts.tasks_staged += u32::from(task.state == TaskState::Staging);
-            counts.tasks_running += u32::from(task.state == TaskState::Running);
-            counts.tasks_healthy += u32::from(task.is_healthy());
-            counts.tasks_unhealthy += u32::from(task.is_unhealthy());
+            counts.count(task.state, task.health_check_results.iter().map(|result| result.alive));
         }
         counts
+    }
+    /// Counts a task of that state, of which `alive` are the results that its checks have.
+    pub fn count(&mut self, state: TaskState, alive: impl IntoIterator<Item = bool>) {
+        let (mut known, mut dead) = (false, false);
+        for alive in alive {
+            (known, dead) = (true, dead || !alive);
+        }
+        self.tasks_staged += u32::from(state == TaskState::Staging);
+        self.tasks_running += u32::from(state == TaskState::Running);
+        self.tasks_healthy += u32::from(known && !dead);
+        self.tasks_unhealthy += u32::from(dead);
     }
 }
 
@@ -173,8 +183,9 @@ pub struct Identifiable {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AppInfo {
+    /// Shared, so that an engine's thousand definitions are shown without a copy of each.
     #[serde(flatten)]
-    pub app: App,
+    pub app: Arc<App>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub counts: Option<TaskCounts>,
     /// The running deployments that affect it.
@@ -192,9 +203,9 @@ pub struct AppInfo {
 
 impl AppInfo {
     /// The bare definition; fill in what is embedded.
-    pub fn new(app: App) -> Self {
+    pub fn new(app: impl Into<Arc<App>>) -> Self {
         Self {
-            app,
+            app: app.into(),
             counts: None,
             deployments: None,
             readiness_check_results: None,

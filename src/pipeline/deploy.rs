@@ -305,7 +305,7 @@ fn seen_app(info: AppInfo) -> SeenApp {
         message: failure.message,
     });
     let tasks = info.tasks.unwrap_or_default().into_iter().map(seen_task).collect();
-    SeenApp { version: info.app.version, tasks, last_failure }
+    SeenApp { version: info.app.version.clone(), tasks, last_failure }
 }
 
 fn seen_task(task: Task) -> SeenTask {

@@ -16,6 +16,8 @@ pub enum Exit {
     Refused = 3,
     /// The platform, or a part that the command needs, cannot be reached.
     Unreachable = 4,
+    /// An engine gave up its leadership, as a client wanted: Marathon's status for it, on which it is started again.
+    Abdicated = 103,
 }
 
 impl Exit {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -105,12 +105,19 @@ impl TestEngine {
     /// SIGTERM; it must end by itself, well.
     #[track_caller]
     pub fn terminate(&mut self) {
+        run("kill", &["-TERM", &self.process.as_ref().expect("the engine runs").id().to_string()]);
+        let status = self.ended();
+        assert!(status.success(), "{status}");
+    }
+
+    /// It must end by itself; how it did.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("the engine runs");
-        run("kill", &["-TERM", &process.id().to_string()]);
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             match process.try_wait().unwrap() {
-                Some(status) => return assert!(status.success(), "{status}"),
+                Some(status) => return status,
                 None if Instant::now() > deadline => panic!("the engine does not end"),
                 None => std::thread::sleep(Duration::from_millis(20)),
             }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use axum::http::Method;
-use serde_json::json;
 
 use super::super::core::{Accepted, How};
 use super::super::group::{self, Group};
-use super::super::reading::{self, AppRequest, Asked as Told, Refusal};
+use super::super::reading::{self, AppDraft, AppDrafts, AppRequest, Asked as Told, Refusal};
 use super::super::supervisor::Desk;
 use super::super::{Moment, admission, event};
 use super::answer::Answer;
 use super::labels::Selector;
-use super::views::{self, Embed};
-use super::{Api, Asked, how, parent};
+use super::request::Asked;
+use super::views::{Embed, Look};
+use super::{Api, how, parent};
 use crate::marathon::{App, AppInfo, Identifiable, PathId, TaskCounts};
 
 impl Api {
@@ -22,23 +22,21 @@ impl Api {
         let embed = Embed::LIST.with(asked.all("embed").iter().map(String::as_str));
         let state = self.look();
         let chosen = state.root().all_apps().into_iter().filter(|app| filter.lets_pass(app));
-        let apps = chosen.map(|app| views::app(&state, app, embed)).collect::<Vec<_>>();
-        Ok(Answer::json(&json!({ "apps": apps })))
+        Ok(Answer::named("apps", &Look::at(&state).apps(chosen, embed)))
     }
 
     pub(super) fn apps_below(&self, group: &PathId, asked: &Asked) -> Result<Answer, Refusal> {
         let embed = Embed::ONE.with(asked.all("embed").iter().map(String::as_str));
         let state = self.look();
         let found = state.root().group(group).ok_or_else(|| Refusal::unknown_group(group, Told::ByLooking))?;
-        let apps = found.all_apps().into_iter().map(|app| views::app(&state, app, embed)).collect::<Vec<_>>();
-        Ok(Answer::json(&json!({ "*": apps })))
+        Ok(Answer::named("*", &Look::at(&state).apps(found.all_apps(), embed)))
     }
 
     pub(super) fn show_app(&self, id: &PathId, asked: &Asked) -> Result<Answer, Refusal> {
         let embed = Embed::ONE.with(asked.all("embed").iter().map(String::as_str));
         let state = self.look();
         let app = state.app(id).ok_or_else(|| Refusal::unknown_app(id, Told::ByLooking))?;
-        Ok(Answer::json(&json!({ "app": views::app(&state, app, embed) })))
+        Ok(Answer::named("app", &Look::at(&state).app(app, embed)))
     }
 
     pub(super) async fn create_app(&self, asked: Asked) -> Result<Answer, Refusal> {
@@ -72,18 +70,17 @@ impl Api {
         let partial = asked.flag("partialUpdate", true);
         let rules = self.shared().rules.clone();
         let location = asked.location(&self.shared().leader, &id);
-        let body = asked.body.clone();
-        let (existed, accepted) = self
-            .change_app(id, &asked, move |id, current| reading::read_app_change(&body, id, current, partial, &rules))
-            .await?;
+        let draft = AppDraft::read(&asked.body)?;
+        let read = move |id: &PathId, current: Option<&App>| draft.change(id, current, partial, &rules);
+        let (existed, accepted) = self.change_app(id, &asked, read).await?;
         let answer = Answer::deployment(accepted);
         Ok(if existed { answer } else { answer.created(&location) })
     }
 
     pub(super) async fn patch_app(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
         let rules = self.shared().rules.clone();
-        let body = asked.body.clone();
-        let read = move |id: &PathId, current: Option<&App>| reading::read_app_patch(&body, id, current, &rules);
+        let draft = AppDraft::read(&asked.body)?;
+        let read = move |id: &PathId, current: Option<&App>| draft.patch(id, current, &rules);
         let (_, accepted) = self.change_app(id, &asked, read).await?;
         Ok(Answer::deployment(accepted))
     }
@@ -117,10 +114,11 @@ impl Api {
         let partial = asked.flag("partialUpdate", true) || !create;
         let rules = self.shared().rules.clone();
         let how = how(&asked, false, PathId::root());
+        let drafts = AppDrafts::read(&asked.body, partial)?;
         let accepted = self.shared().asker.ask(move |desk| {
             let root = desk.core.root();
             let find = |id: &PathId| root.app(id).map(|app| &**app);
-            let requests = reading::read_app_changes(&asked.body, partial, create, find, &rules)?;
+            let requests = drafts.changes(create, find, &rules)?;
             let mut tree = root.clone();
             for (id, request) in requests {
                 tree.put_app(Arc::new(definition(desk, &id, request)?));
@@ -159,7 +157,7 @@ impl Api {
     pub(super) async fn app_versions(&self, id: PathId) -> Result<Answer, Refusal> {
         self.look().app(&id).ok_or_else(|| Refusal::unknown_app(&id, Told::ByLooking))?;
         let versions = self.shared().past.read(move |past| past.app_versions(&id)).await?;
-        Ok(Answer::json(&json!({ "versions": versions })))
+        Ok(Answer::named("versions", &versions))
     }
 
     pub(super) async fn app_version(&self, id: PathId, version: String) -> Result<Answer, Refusal> {
@@ -197,14 +195,15 @@ struct Filter {
 
 impl Filter {
     fn of(asked: &Asked) -> Result<Self, Refusal> {
-        let lower = |name: &str| asked.one(name).filter(|text| !text.is_empty()).map(str::to_lowercase);
+        let lower = |name: &str| asked.one(name).map(str::to_lowercase);
         let label = asked.one("label").map(Selector::parse).transpose();
         let label = label.map_err(|error| Refusal::unprocessable(error.to_string()))?;
         Ok(Self { cmd: lower("cmd"), id: lower("id"), label })
     }
+    /// An app without a command has none that could hold a text, not even the empty one.
     fn lets_pass(&self, app: &App) -> bool {
-        let cmd = app.cmd.as_deref().unwrap_or_default().to_lowercase();
-        self.cmd.as_ref().is_none_or(|wanted| cmd.contains(wanted))
+        let cmd_holds = |wanted: &String| app.cmd.as_ref().is_some_and(|cmd| cmd.to_lowercase().contains(wanted));
+        self.cmd.as_ref().is_none_or(cmd_holds)
             && self.id.as_ref().is_none_or(|wanted| app.id.to_string().contains(wanted))
             && self.label.as_ref().is_none_or(|wanted| wanted.matches(&app.labels))
     }

@@ -5,7 +5,8 @@ use axum::http::StatusCode;
 use super::super::core::{Accepted, How};
 use super::super::reading::Refusal;
 use super::answer::Answer;
-use super::{Api, Asked, views};
+use super::request::Asked;
+use super::{Api, queue};
 use crate::marathon::{DeploymentId, PathId};
 
 impl Api {
@@ -40,12 +41,12 @@ impl Api {
 
     pub(super) fn queue(&self, asked: &Asked) -> Answer {
         let with_offers = asked.all("embed").iter().any(|name| name == "lastUnusedOffers");
-        Answer::json(&views::queue(&self.look(), with_offers))
+        Answer::json(&queue::queue(&self.look(), &self.shared().ports, with_offers))
     }
 
     pub(super) async fn forget_delay(&self, id: PathId) -> Result<Answer, Refusal> {
         let done = self.shared().asker.ask(move |desk| {
-            if desk.core.app(&id).is_none() || !views::is_queued(&desk.core, &id) {
+            if desk.core.app(&id).is_none() || !queue::is_queued(&desk.core, &id) {
                 return Err(Refusal::not_queued(&id));
             }
             desk.core.forget_delay(&id);

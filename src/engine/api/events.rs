@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::event::{self, Frame};
 use super::super::reading::Refusal;
+use super::Api;
 use super::answer::Answer;
-use super::{Api, Asked};
+use super::request::Asked;
 
 /// How often a silent stream shows that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -76,7 +77,7 @@ impl Api {
             let frame = stream.next().await?;
             Some((Ok::<_, std::convert::Infallible>(frame), stream))
         });
-        Ok(Answer::text("text/event-stream;charset=utf-8", Body::from_stream(frames)))
+        Ok(Answer::stream("text/event-stream;charset=utf-8", Body::from_stream(frames)))
     }
 
     /// What is no consequence of the state needs no owner to tell it.

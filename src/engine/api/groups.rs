@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use serde_json::Value;
 
 use super::super::core::{Accepted, Core, How};
 use super::super::group::Group;
@@ -12,8 +11,9 @@ use super::super::reading::{self, Asked as Told, Contents, GroupChange, GroupReq
 use super::super::supervisor::Desk;
 use super::answer::Answer;
 use super::apps::change;
-use super::views::{self, Embed, GroupEmbed};
-use super::{Api, Asked, how, parent};
+use super::request::Asked;
+use super::views::{Embed, GroupEmbed, Look};
+use super::{Api, how, parent};
 use crate::marathon::{DryRun, PathId};
 
 impl Api {
@@ -21,15 +21,14 @@ impl Api {
         let embed = GroupEmbed::of(&asked.all("embed"));
         let state = self.look();
         let found = state.root().group(id).ok_or_else(|| Refusal::unknown_group(id, Told::ByLooking))?;
-        Ok(Answer::json(&views::group(&state, found, state.root_version(), embed)))
+        Ok(Answer::json(&Look::at(&state).group(found, state.root_version(), embed)))
     }
 
     pub(super) fn apps_of_group(&self, id: &PathId, asked: &Asked) -> Result<Answer, Refusal> {
         let embed = Embed::NOTHING.with(asked.all("embed").iter().map(String::as_str));
         let state = self.look();
         let found = state.root().group(id).ok_or_else(|| Refusal::unknown_group(id, Told::ByLooking))?;
-        let apps = found.all_apps().into_iter().map(|app| views::app(&state, app, embed)).collect::<Vec<_>>();
-        Ok(Answer::json(&apps))
+        Ok(Answer::json(&Look::at(&state).apps(found.all_apps(), embed)))
     }
 
     pub(super) async fn group_versions(&self, id: PathId) -> Result<Answer, Refusal> {
@@ -43,7 +42,8 @@ impl Api {
         let tree = self.shared().past.read(move |past| past.tree(at)).await?;
         let found = tree.as_ref().and_then(|tree| tree.group(&id));
         let found = found.ok_or_else(|| Refusal::unknown_group_version(&id, at))?;
-        Ok(Answer::json(&views::group(&self.look(), found, at, embed)))
+        let state = self.look();
+        Ok(Answer::json(&Look::at(&state).group(found, at, embed)))
     }
 
     pub(super) async fn create_group(&self, url: PathId, asked: Asked) -> Result<Answer, Refusal> {
@@ -77,8 +77,7 @@ impl Api {
 
     /// Says whether a top-level group enforces its role.
     pub(super) async fn patch_group(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
-        let body: Option<Value> = serde_json::from_slice(&asked.body).ok();
-        let enforce = body.as_ref().and_then(|body| body.get("enforceRole")).and_then(Value::as_bool);
+        let enforce = reading::read_group_patch(&asked.body)?;
         let done = self.shared().asker.ask(move |desk| {
             desk.core.root().group(&id).ok_or_else(|| Refusal::unknown_group(&id, Told::ByLooking))?;
             match enforce {

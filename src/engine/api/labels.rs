@@ -46,8 +46,13 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// None at all is a selector too: it lets everything pass.
     fn conditions(&mut self) -> Option<Vec<Condition>> {
-        let mut found = vec![self.condition()?];
+        let mut found = Vec::new();
+        if self.rest.trim_start().is_empty() {
+            return Some(found);
+        }
+        found.push(self.condition()?);
         while self.eat(",") {
             found.push(self.condition()?);
         }
@@ -72,6 +77,9 @@ impl Reader<'_> {
         if !self.eat("(") {
             return None;
         }
+        if self.eat(")") {
+            return Some(Vec::new());
+        }
         let mut found = vec![self.word()?];
         while self.eat(",") {
             found.push(self.word()?);
@@ -87,7 +95,7 @@ impl Reader<'_> {
     }
     fn eat_word(&mut self, word: &str) -> bool {
         let Some(rest) = self.rest.trim_start().strip_prefix(word) else { return false };
-        let ends = rest.starts_with([' ', '(']);
+        let ends = rest.trim_start().starts_with('(');
         if ends {
             self.rest = rest;
         }
@@ -135,10 +143,23 @@ mod tests {
             "tier notin (front)",
             "a\\ b==c\\=d",
             "x,tier",
+            "tier notin(front)",
+            "tier notin ()",
+            " tier\tin ( front , back ) ",
+            "",
         ] {
             assert!(matches(good), "{good}");
         }
-        for bad in ["nope", "tier==front", "tier!=back", "nope!=x", "nope notin (x)", "tier in (front)", "x,nope"] {
+        for bad in [
+            "nope",
+            "tier==front",
+            "tier!=back",
+            "nope!=x",
+            "nope notin (x)",
+            "tier in (front)",
+            "tier in ()",
+            "x,nope",
+        ] {
             assert!(!matches(bad), "{bad}");
         }
     }
@@ -148,7 +169,7 @@ mod tests {
         let said = |text: &str| Selector::parse(text).unwrap_err().to_string();
         assert_eq!(said("=="), "Can not parse label selector ==. Reason: end of input expected");
         assert_eq!(said("a b"), "Can not parse label selector a b. Reason: end of input expected");
-        for bad in ["a in ()", "a in (b", "a==", ",a", ""] {
+        for bad in ["a in (b", "a in b", "a==", ",a", "a,", "a=b", "a===b", "a\\", "a==b c", "ä"] {
             assert!(Selector::parse(bad).is_err(), "{bad}");
         }
     }

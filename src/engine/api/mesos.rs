@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::super::instance::TaskId;
 use super::super::tasks::Output;
+use super::Api;
 use super::answer::Answer;
-use super::{Api, Asked};
+use super::request::Asked;
 
 /// Most that one read answers, in bytes.
 const MAX_LENGTH: usize = 1 << 20;

@@ -3,27 +3,38 @@
 //! One function takes every request: who asks, which resource, which method, what is accepted and sent, and only then
 //! the resource itself. Marathon's answers to what does not fit, and its headers, are part of the contract.
 
+mod accept;
 mod answer;
 mod apps;
+mod cors;
 mod deployments;
 mod events;
 mod groups;
 mod labels;
+mod leader;
 mod mesos;
+mod metrics;
+mod pages;
+mod pods;
+mod queue;
+mod request;
 mod route;
 mod system;
 mod tasks;
+mod traffic;
 mod views;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Query, Request, State};
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Moment;
@@ -36,18 +47,23 @@ use super::supervisor::{Asker, Board, Unanswered};
 use super::tasks::Tasks;
 use crate::marathon::PathId;
 use crate::model::Secret;
+use accept::Accept;
 use answer::Answer;
+use request::Asked;
 use route::Resource;
-
-/// The largest body that is read, in bytes; the largest group of a real cluster has about one.
-const MAX_BODY: usize = 8 << 20;
-
-/// A body that does not come holds a connection, and nothing else.
-const BODY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+use traffic::{Answered, Traffic};
 
 /// What every request needs.
 #[derive(Debug, Clone)]
-pub struct Api(Arc<Shared>);
+pub struct Api(Arc<Inside>);
+
+#[derive(Debug)]
+struct Inside {
+    shared: Shared,
+    traffic: Traffic,
+    /// A permit for each request that may be answered at the same time, if there is a limit.
+    permits: Option<Semaphore>,
+}
 
 #[derive(Debug)]
 pub struct Shared {
@@ -67,44 +83,14 @@ pub struct Shared {
     pub credentials: Option<Secret>,
     pub framework: String,
     pub ports: std::ops::RangeInclusive<u16>,
+    /// How many requests may be answered at the same time; event streams do not count once they have begun.
+    pub max_requests: Option<usize>,
+    /// Pages of these origins may read answers; `*` stands for all.
+    pub origins: Vec<String>,
     /// Ends the event streams.
     pub shutdown: CancellationToken,
-}
-
-/// A request that passed the door.
-#[derive(Debug)]
-struct Asked {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    query: Vec<(String, String)>,
-    body: Bytes,
-    client: SocketAddr,
-}
-
-impl Asked {
-    /// All values of a parameter, also in its form for lists.
-    fn all(&self, name: &str) -> Vec<String> {
-        let of_list = |found: &str| found.strip_suffix("[]") == Some(name);
-        self.query.iter().filter(|(found, _)| found == name || of_list(found)).map(|(_, value)| value.clone()).collect()
-    }
-    fn one(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
-    }
-    fn flag(&self, name: &str, default: bool) -> bool {
-        self.one(name).map_or(default, |value| value.eq_ignore_ascii_case("true"))
-    }
-    fn client_ip(&self) -> IpAddr {
-        self.client.ip()
-    }
-    fn wants_stream(&self) -> bool {
-        accepted(&self.headers).iter().any(|kind| kind == "text/event-stream")
-    }
-    /// The address of a resource, as the client names this server.
-    fn location(&self, leader: &str, id: &PathId) -> String {
-        let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or(leader);
-        format!("http://{host}{id}")
-    }
+    /// A client wants this engine to give up its leadership, which is to end.
+    pub abdication: CancellationToken,
 }
 
 impl From<Unanswered> for Refusal {
@@ -130,7 +116,8 @@ impl From<super::journal::JournalError> for Refusal {
 
 impl Api {
     pub fn new(shared: Shared) -> Self {
-        Self(Arc::new(shared))
+        let permits = shared.max_requests.map(Semaphore::new);
+        Self(Arc::new(Inside { shared, traffic: Traffic::new(), permits }))
     }
 
     /// What answers every request; whoever takes in a connection says with [`ConnectInfo`] whose it is.
@@ -139,12 +126,23 @@ impl Api {
     }
 
     fn shared(&self) -> &Shared {
-        &self.0
+        &self.0.shared
     }
-
     /// The state as it was last written.
     fn look(&self) -> super::core::State {
-        self.0.board.look()
+        self.shared().board.look()
+    }
+    fn traffic(&self) -> &Traffic {
+        &self.0.traffic
+    }
+
+    /// The answer, unless too many are being made.
+    async fn admit(&self, client: SocketAddr, request: Request) -> Answer {
+        let Some(permits) = &self.0.permits else { return self.answer(client, request).await };
+        match permits.try_acquire() {
+            Ok(_permit) => self.answer(client, request).await,
+            Err(_) => Answer::too_many_requests(self.shared().max_requests.unwrap_or_default()),
+        }
     }
 
     async fn answer(&self, client: SocketAddr, request: Request) -> Answer {
@@ -152,22 +150,25 @@ impl Api {
             return Answer::unauthorized();
         }
         let Some(resource) = Resource::of(request.uri().path()) else { return Refusal::unknown_url().into() };
-        let (method, methods) = (request.method().clone(), resource.methods());
+        let method = request.method().clone();
+        let resource = resource.asked_by(&method);
+        let methods = resource.methods();
         if method == Method::OPTIONS {
             return Answer::options(methods);
         }
         if !methods.contains(&method) {
             return Answer::method_not_allowed(methods);
         }
-        if !accepts(request.headers(), &resource) {
-            return Refusal::reason(406, "Not Acceptable").into();
-        }
         let (parts, body) = request.into_parts();
         let has_body = matches!(method, Method::POST | Method::PUT | Method::PATCH);
-        if has_body && !is_json(&parts.headers) {
+        if has_body && !request::is_json(&parts.headers) {
             return Refusal::reason(415, "Unsupported Media Type").into();
         }
-        let body = match read_body(body, has_body).await {
+        if !resource.gives().is_none_or(|kind| Accept::of(&parts.headers).takes(kind)) {
+            return Refusal::reason(406, "Not Acceptable").into();
+        }
+        let body = if has_body { request::read_body(&parts.headers, body).await } else { Ok(Bytes::new()) };
+        let body = match body {
             Ok(body) => body,
             Err(refusal) => return refusal.into(),
         };
@@ -183,9 +184,21 @@ impl Api {
             Resource::Root => Ok(Answer::redirect(&format!("http://{}/ui/", self.shared().leader))),
             Resource::Ping => Ok(system::ping(&asked)),
             Resource::Metrics => Ok(self.metrics()),
-            Resource::Prometheus => Err(Refusal::message(404, "The Prometheus reporter is disabled")),
+            Resource::Prometheus => Ok(self.prometheus()),
+            Resource::Logging if method == Method::POST => Err(system::fixed_levels()),
+            Resource::Logging => Ok(system::logging()),
+            Resource::Config => Ok(self.config()),
+            Resource::Ui => Ok(pages::ui()),
+            Resource::Help => Ok(pages::help()),
+            Resource::Public => Err(Refusal::message(404, "This engine has no files to give")),
             Resource::Info => Ok(self.info()),
-            Resource::Leader => Ok(Answer::json(&serde_json::json!({ "leader": self.shared().leader }))),
+            Resource::Leader if method == Method::DELETE => self.abdicate(&asked),
+            Resource::Leader => Ok(Answer::named("leader", &self.shared().leader)),
+            Resource::Pods => pods::list(&method),
+            Resource::PodStatuses => Ok(pods::statuses()),
+            Resource::Pod(id) => pods::one(&method, &read_id(&id)?),
+            Resource::Plugins => Ok(Answer::named("plugins", &Vec::<()>::new())),
+            Resource::Plugin(id) => Err(pods::unknown_plugin(&id)),
             Resource::Events => self.events(&asked),
             Resource::Apps => match method {
                 Method::POST => self.create_app(asked).await,
@@ -261,53 +274,14 @@ fn parent(id: &PathId) -> PathId {
 }
 
 async fn handle(State(api): State<Api>, ConnectInfo(client): ConnectInfo<SocketAddr>, request: Request) -> Response {
-    let answer = api.answer(client, request).await;
-    answer.into_response(&api.shared().leader)
-}
-
-async fn read_body(body: Body, wanted: bool) -> Result<Bytes, Refusal> {
-    if !wanted {
-        return Ok(Bytes::new());
-    }
-    match tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, MAX_BODY)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(Refusal::reason(413, "Request Entity Too Large")),
-        Err(_) => Err(Refusal::reason(408, "Request Timeout")),
-    }
-}
-
-/// The media types of `Accept`, in lower case and without parameters; those with `q=0` are left out.
-fn accepted(headers: &HeaderMap) -> Vec<String> {
-    let sent = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let kinds = sent.flat_map(|value| value.split(',')).filter_map(|kind| {
-        let mut parts = kind.split(';').map(str::trim);
-        let name = parts.next()?.to_ascii_lowercase();
-        let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-        (!name.is_empty() && !refused).then_some(name)
-    });
-    kinds.collect()
-}
-
-/// Whether the client takes what the resource gives.
-fn accepts(headers: &HeaderMap, resource: &Resource) -> bool {
-    let gives = match resource {
-        // Whatever is wanted; the event stream has a rule of its own.
-        Resource::Root
-        | Resource::Ping
-        | Resource::Events
-        | Resource::Agents
-        | Resource::AgentState
-        | Resource::FilesRead => return true,
-        Resource::Prometheus => "text/plain",
-        _ => "application/json",
-    };
-    let kinds = accepted(headers);
-    let family = gives.split_once('/').map(|(family, _)| format!("{family}/*")).unwrap_or_default();
-    kinds.is_empty() || kinds.iter().any(|kind| kind == gives || kind == "*/*" || *kind == family)
-}
-
-/// A body without a type is read as JSON.
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    let (traffic, begun) = (api.traffic(), Instant::now());
+    let _active = traffic.begin();
+    let (method, headers) = (request.method().clone(), request.headers().clone());
+    let answer = api.admit(client, request).await;
+    let deploys = answer.deploys();
+    let mut sent = answer.into_response(&headers, &api.shared().leader).await;
+    cors::allow(&api.shared().origins, &headers, sent.response.headers_mut());
+    let (status, took) = (sent.response.status(), begun.elapsed());
+    traffic.note(&Answered { method: &method, status, took, bytes: sent.bytes, gzipped: sent.gzipped, deploys });
+    sent.response
 }

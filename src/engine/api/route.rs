@@ -9,6 +9,13 @@ pub(super) enum Resource {
     Ping,
     Metrics,
     Prometheus,
+    Logging,
+    Config,
+    /// What a browser shows.
+    Ui,
+    Help,
+    /// Files that a Marathon has beside its API.
+    Public,
     Info,
     Leader,
     Events,
@@ -32,6 +39,12 @@ pub(super) enum Resource {
     Deployment(String),
     Queue,
     QueueDelay(String),
+    Pods,
+    /// A pod, or something of one: none is ever there.
+    Pod(String),
+    PodStatuses,
+    Plugins,
+    Plugin(String),
     /// Mesos' master: its agents, of which this engine is the only one.
     Agents,
     /// Mesos' agent: what it runs and ran, and where their files are.
@@ -54,6 +67,11 @@ impl Resource {
             ("ping", []) => Some(Self::Ping),
             ("metrics", []) => Some(Self::Metrics),
             ("metrics", ["prometheus"]) => Some(Self::Prometheus),
+            ("logging", []) => Some(Self::Logging),
+            ("config", []) => Some(Self::Config),
+            ("ui", _) => Some(Self::Ui),
+            ("help", []) => Some(Self::Help),
+            ("public" | "api-console", _) => Some(Self::Public),
             ("v2", ["info"]) => Some(Self::Info),
             ("v2", ["leader"]) => Some(Self::Leader),
             ("v2", ["events"]) => Some(Self::Events),
@@ -65,6 +83,11 @@ impl Resource {
             ("v2", ["deployments", id]) => Some(Self::Deployment((*id).to_owned())),
             ("v2", ["queue"]) => Some(Self::Queue),
             ("v2", ["queue", id @ .., "delay"]) => Some(Self::QueueDelay(id.join("/"))),
+            ("v2", ["pods"]) => Some(Self::Pods),
+            ("v2", ["pods", "::status"] | ["pods::status"]) => Some(Self::PodStatuses),
+            ("v2", ["pods", id @ ..]) => Some(Self::of_pods(id)),
+            ("v2", ["plugins"]) => Some(Self::Plugins),
+            ("v2", ["plugins", id, ..]) => Some(Self::Plugin((*id).to_owned())),
             ("slaves", []) | ("master", ["slaves"]) => Some(Self::Agents),
             ("state", []) | ("slave(1)", ["state"]) => Some(Self::AgentState),
             ("files", ["read"]) => Some(Self::FilesRead),
@@ -95,6 +118,47 @@ impl Resource {
         }
     }
 
+    /// `::status` and the like follow the id of a pod.
+    fn of_pods(segments: &[&str]) -> Self {
+        let whole = segments.join("/");
+        Self::Pod(whole.split_once("::").map_or(whole.as_str(), |(id, _)| id).to_owned())
+    }
+
+    /// The resource as a request of that method sees it: words after a group's id are its parts for who reads, and
+    /// names of groups for who changes.
+    pub(super) fn asked_by(self, method: &Method) -> Self {
+        if matches!(*method, Method::GET | Method::HEAD) {
+            return self;
+        }
+        let below = |id: &str, parts: &[&str]| {
+            let id = Some(id).filter(|id| !id.is_empty()).into_iter().chain(parts.iter().copied());
+            Self::Group(id.collect::<Vec<_>>().join("/"))
+        };
+        match self {
+            Self::GroupApps(id) => below(&id, &["apps"]),
+            Self::GroupVersions(id) => below(&id, &["versions"]),
+            Self::GroupVersion(id, version) => below(&id, &["versions", &version]),
+            other => other,
+        }
+    }
+
+    /// The media type that it answers with; none when that depends, or is its own matter.
+    pub(super) fn gives(&self) -> Option<&'static str> {
+        match self {
+            Self::Root
+            | Self::Ping
+            | Self::Events
+            | Self::Ui
+            | Self::Help
+            | Self::Public
+            | Self::Agents
+            | Self::AgentState
+            | Self::FilesRead => None,
+            Self::Prometheus => Some("text/plain"),
+            _ => Some("application/json"),
+        }
+    }
+
     /// The methods it takes besides OPTIONS.
     pub(super) fn methods(&self) -> &'static [Method] {
         const READ: &[Method] = &[Method::GET, Method::HEAD];
@@ -102,9 +166,13 @@ impl Resource {
         const POST: &[Method] = &[Method::POST];
         match self {
             Self::Apps => &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH],
+            Self::Group(id) if id.is_empty() => &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE],
+            Self::Logging | Self::Pods => &[Method::GET, Method::HEAD, Method::POST],
+            Self::Pod(_) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
+            Self::Plugin(_) => &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE],
             Self::App(_) => &[Method::GET, Method::HEAD, Method::PUT, Method::PATCH, Method::DELETE],
             Self::Group(_) => &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
-            Self::AppTasks(_) => &[Method::GET, Method::HEAD, Method::DELETE],
+            Self::Leader | Self::AppTasks(_) => &[Method::GET, Method::HEAD, Method::DELETE],
             Self::AppTask(..) | Self::Deployment(_) | Self::QueueDelay(_) => REMOVE,
             Self::Restart(_) | Self::TasksDelete => POST,
             _ => READ,
@@ -131,6 +199,8 @@ fn decoded(segment: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
 
     #[test]
@@ -148,15 +218,100 @@ mod tests {
             ("/v2/groups", Resource::Group(String::new())),
             ("/v2/groups/g/versions/t", Resource::GroupVersion("g".into(), "t".into())),
             ("/v2/queue//q/a/delay", Resource::QueueDelay("q/a".into())),
+            ("/v2/pods/::status", Resource::PodStatuses),
+            ("/v2/pods/a/b::versions/x", Resource::Pod("a/b".into())),
+            ("/v2/plugins/p/x", Resource::Plugin("p".into())),
         ] {
             assert_eq!(Resource::of(path), Some(resource), "{path}");
         }
     }
 
     #[test]
+    fn a_group_may_be_called_as_a_part_of_one_is() {
+        let put = |path: &str| Resource::of(path).unwrap().asked_by(&Method::PUT);
+        assert_eq!(put("/v2/groups/apps"), Resource::Group("apps".into()));
+        assert_eq!(put("/v2/groups/g/versions/x"), Resource::Group("g/versions/x".into()));
+        assert_eq!(Resource::of("/v2/groups/apps").unwrap().asked_by(&Method::GET), Resource::GroupApps(String::new()));
+    }
+
+    #[test]
     fn what_no_resource_matches_is_none() {
         for path in ["//v2/apps", "/v2", "/v2/nope", "/nope", "/v2/apps/%zz", "/v2/deployments/a/b"] {
             assert_eq!(Resource::of(path), None, "{path}");
+        }
+    }
+
+    /// The rows of the documented table: method and path, sample names in the path's gaps.
+    fn documented() -> Vec<(Method, String)> {
+        const DOCS: &str = include_str!("../../../docs/marathon-api.md");
+        let rows = DOCS.lines().filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            let (method, path) = (cells.next()?, cells.next()?.trim_matches('`'));
+            let method = method.parse::<Method>().ok().filter(|_| path.starts_with('/'))?;
+            let sample = path.replace("{version}", "2026-01-01T00:00:00.000Z").replace(['{', '}'], "");
+            Some((method, sample))
+        });
+        rows.collect()
+    }
+
+    /// A number for each kind of resource that is Marathon's; those of Mesos are described elsewhere.
+    fn number(resource: &Resource) -> Option<usize> {
+        Some(match resource {
+            Resource::Root => 0,
+            Resource::Ping => 1,
+            Resource::Metrics => 2,
+            Resource::Prometheus => 3,
+            Resource::Logging => 4,
+            Resource::Config => 5,
+            Resource::Ui => 6,
+            Resource::Help => 7,
+            Resource::Public => 8,
+            Resource::Info => 9,
+            Resource::Leader => 10,
+            Resource::Events => 11,
+            Resource::Apps => 12,
+            Resource::App(_) => 13,
+            Resource::AppsBelow(_) => 14,
+            Resource::Restart(_) => 15,
+            Resource::AppVersions(_) => 16,
+            Resource::AppVersion(..) => 17,
+            Resource::AppTasks(_) => 18,
+            Resource::AppTask(..) => 19,
+            Resource::TasksBelow(_) => 20,
+            Resource::Group(id) if id.is_empty() => 21,
+            Resource::Group(_) => 22,
+            Resource::GroupApps(_) => 23,
+            Resource::GroupVersions(_) => 24,
+            Resource::GroupVersion(..) => 25,
+            Resource::Tasks => 26,
+            Resource::TasksDelete => 27,
+            Resource::Deployments => 28,
+            Resource::Deployment(_) => 29,
+            Resource::Queue => 30,
+            Resource::QueueDelay(_) => 31,
+            Resource::Pods => 32,
+            Resource::Pod(_) => 33,
+            Resource::PodStatuses => 34,
+            Resource::Plugins => 35,
+            Resource::Plugin(_) => 36,
+            Resource::Agents | Resource::AgentState | Resource::FilesRead => return None,
+        })
+    }
+
+    #[test]
+    fn every_resource_and_method_has_its_row_in_the_docs() {
+        let mut rows: BTreeMap<usize, (Resource, BTreeSet<String>)> = BTreeMap::new();
+        for (method, path) in documented() {
+            let resource = Resource::of(&path).unwrap_or_else(|| panic!("{path} is documented, and no resource"));
+            let number = number(&resource).unwrap_or_else(|| panic!("{path} is not Marathon's"));
+            assert!(resource.methods().contains(&method), "{method} {path} is documented, and not taken");
+            rows.entry(number).or_insert_with(|| (resource, BTreeSet::new())).1.insert(method.to_string());
+        }
+        let numbers: Vec<_> = rows.keys().copied().collect();
+        assert_eq!(numbers, (0..37).collect::<Vec<_>>(), "a resource has no row");
+        for (resource, documented) in rows.values() {
+            let taken = resource.methods().iter().filter(|method| *method != Method::HEAD);
+            assert_eq!(*documented, taken.map(ToString::to_string).collect(), "{resource:?}");
         }
     }
 }

@@ -1,18 +1,19 @@
-//! What an engine says of itself: `/ping`, `/v2/info`, `/metrics`.
+//! What an engine says of itself: `/ping`, `/v2/info`, `/logging`, `/config`.
 
 use serde_json::{Value, json};
 
-use super::super::reading::SERVICE_PORTS;
+use super::super::reading::{Refusal, SERVICE_PORTS};
+use super::Api;
+use super::accept::Accept;
 use super::answer::Answer;
-use super::{Api, Asked, accepted};
-use crate::marathon::{Info, TaskCounts};
+use super::request::Asked;
+use crate::marathon::Info;
 
 /// The version of Marathon whose API this is; clients ask for it to know what a server can do.
 const MARATHON_VERSION: &str = "1.11.0";
 
 pub(super) fn ping(asked: &Asked) -> Answer {
-    let kinds = accepted(&asked.headers);
-    match kinds.first().map(String::as_str) {
+    match Accept::of(&asked.headers).best(&["text/plain", "application/json", "text/html"]) {
         Some("application/json") => Answer::json(&"pong"),
         Some("text/html") => Answer::text("text/html", "pong"),
         _ => Answer::text("text/plain", "pong"),
@@ -30,11 +31,12 @@ impl Api {
             leader: Some(shared.leader.clone()),
             framework_id: Some(shared.framework.clone()),
             marathon_config: self.configuration(),
+            // There is no ZooKeeper; what must be a text or a number is Marathon's default.
             zookeeper_config: json!({
-                "zk": null, "zk_compression": null, "zk_compression_threshold": null, "zk_connection_timeout": null,
-                "zk_max_node_size": null, "zk_max_versions": 50, "zk_session_timeout": null, "zk_timeout": null
+                "zk": "", "zk_compression": null, "zk_compression_threshold": null, "zk_connection_timeout": 10_000,
+                "zk_max_node_size": null, "zk_max_versions": 50, "zk_session_timeout": 10_000, "zk_timeout": 10_000
             }),
-            http_config: json!({ "http_port": port_of(&shared.leader), "https_port": null }),
+            http_config: json!({ "http_port": port_of(&shared.leader), "https_port": 0 }),
         })
     }
 
@@ -42,8 +44,9 @@ impl Api {
     fn configuration(&self) -> Value {
         let shared = self.shared();
         let own = format!("http://{}/", shared.leader);
+        let origins = Some(&shared.origins).filter(|origins| !origins.is_empty());
         json!({
-            "access_control_allow_origin": null, "checkpoint": true, "decline_offer_duration": 120_000,
+            "access_control_allow_origin": origins, "checkpoint": true, "decline_offer_duration": 120_000,
             "default_network_name": null, "env_vars_prefix": null, "executor": "//cmd", "failover_timeout": 604_800,
             "features": [], "framework_name": "marathon", "ha": false, "hostname": shared.place.host,
             "launch_token": 100, "launch_token_refresh_interval": 30_000, "leader_proxy_connection_timeout_ms": 5000,
@@ -60,24 +63,25 @@ impl Api {
         })
     }
 
-    pub(super) fn metrics(&self) -> Answer {
-        let state = self.look();
-        let tasks: Vec<_> =
-            state.all_instances().filter_map(|instance| super::views::task(&state, instance, false)).collect();
-        let counts = TaskCounts::of(&tasks);
-        let gauge = |value: usize| json!({ "value": value });
-        let gauges = json!({
-            "marathon.apps.active.gauge": gauge(state.root().all_apps().len()),
-            "marathon.deployments.active.gauge": gauge(state.deployments().len()),
-            "marathon.groups.active.gauge": gauge(state.root().all_groups().len()),
-            "marathon.instances.running.gauge": { "value": counts.tasks_running },
-            "marathon.instances.staged.gauge": { "value": counts.tasks_staged },
-        });
-        let metrics = json!({
-            "version": "4.0.0", "counters": {}, "gauges": gauges, "histograms": {}, "meters": {}, "timers": {}
-        });
-        Answer::json(&metrics)
+    /// What this engine was told when it was started; no secret is in it.
+    pub(super) fn config(&self) -> Answer {
+        let shared = self.shared();
+        Answer::json(&json!({
+            "access_control_allow_origin": shared.origins, "allow_commands": shared.rules.commands,
+            "hostname": shared.place.host, "http_credentials": shared.credentials.is_some(),
+            "http_max_concurrent_requests": shared.max_requests, "listen": shared.leader,
+            "ports": format!("{}-{}", shared.ports.start(), shared.ports.end()),
+        }))
     }
+}
+
+/// The one logger there is.
+pub(super) fn logging() -> Answer {
+    Answer::json(&json!({ "ROOT": "INFO" }))
+}
+
+pub(super) fn fixed_levels() -> Refusal {
+    Refusal::unprocessable("This engine logs at the level INFO, which cannot be changed while it runs.")
 }
 
 fn port_of(leader: &str) -> Option<u16> {

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::super::core::{Accepted, How, State};
 use super::super::instance::{Goal, Instance, InstanceId, TaskId};
 use super::super::reading::{self, Asked as Told, Refusal};
 use super::super::supervisor::Desk;
 use super::answer::Answer;
 use super::apps::change;
-use super::{Api, Asked, parent, views};
+use super::request::Asked;
+use super::{Api, parent, views};
 use crate::marathon::{App, PathId, Task, TaskState};
 
 /// What else is done when tasks are killed.
@@ -35,7 +34,7 @@ impl Kill {
         let flag = |name| asked.flag(name, false);
         let kill = Self { scale: flag("scale"), wipe: flag("wipe"), force: flag("force") };
         if kill.scale && kill.wipe {
-            return Err(Refusal::message(400, "You cannot use scale and wipe at the same time."));
+            return Err(Refusal::scale_and_wipe());
         }
         Ok(kill)
     }
@@ -78,15 +77,15 @@ impl Api {
     pub(super) fn tasks_of(&self, id: &PathId) -> Result<Answer, Refusal> {
         let state = self.look();
         state.app(id).ok_or_else(|| Refusal::unknown_app(id, Told::ByLooking))?;
-        Ok(Answer::json(&json!({ "tasks": tasks(&state, id) })))
+        Ok(Answer::named("tasks", &views::tasks(&state, id)))
     }
 
     pub(super) fn tasks_below(&self, group: &PathId) -> Result<Answer, Refusal> {
         let state = self.look();
         let found = state.root().group(group).ok_or_else(|| Refusal::unknown_group(group, Told::ByLooking))?;
         let apps = found.all_apps().into_iter();
-        let tasks = apps.flat_map(|app| tasks(&state, &app.id)).collect::<Vec<_>>();
-        Ok(Answer::json(&json!({ "tasks": tasks })))
+        let tasks = apps.flat_map(|app| views::tasks(&state, &app.id)).collect::<Vec<_>>();
+        Ok(Answer::named("tasks", &tasks))
     }
 
     pub(super) fn all_tasks(&self, asked: &Asked) -> Answer {
@@ -94,7 +93,7 @@ impl Api {
         let state = self.look();
         let all = state.all_instances().filter_map(|instance| views::task(&state, instance, true));
         let tasks = all.filter(|task| wanted.is_empty() || wanted.contains(&task.state)).collect::<Vec<_>>();
-        Answer::json(&json!({ "tasks": tasks }))
+        Answer::named("tasks", &tasks)
     }
 
     pub(super) async fn kill_tasks_of(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {
@@ -129,7 +128,7 @@ impl Api {
             kill.carry_out(desk, &[found], parent(&id))
         });
         Ok(match killed.await?? {
-            Killed::Tasks(tasks) => Answer::json(&json!({ "task": tasks.first() })),
+            Killed::Tasks(tasks) => Answer::named("task", &tasks.first()),
             killed @ Killed::Scaled(_) => answer(killed),
         })
     }
@@ -152,13 +151,9 @@ impl Api {
 
 fn answer(killed: Killed) -> Answer {
     match killed {
-        Killed::Tasks(tasks) => Answer::json(&json!({ "tasks": tasks })),
+        Killed::Tasks(tasks) => Answer::named("tasks", &tasks),
         Killed::Scaled(accepted) => Answer::deployment(accepted),
     }
-}
-
-fn tasks(state: &State, app: &PathId) -> Vec<Task> {
-    state.instances(app).filter_map(|instance| views::task(state, instance, false)).collect()
 }
 
 /// The instance that a task is or was one of.

@@ -1,21 +1,20 @@
-//! The state as clients see it: apps with what is embedded, tasks, groups, the queue.
+//! The state as clients see it: apps with what is embedded, tasks, groups.
+//!
+//! A view shares definitions with the state and copies the rest.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::super::Moment;
-use super::super::core::{State, is_waiting};
+use super::super::core::State;
 use super::super::event;
 use super::super::group::Group;
 use super::super::health::CheckHealth;
 use super::super::instance::{Instance, Phase};
 use super::super::ports::{is_on_host_network, mappings};
-use super::super::waiting::{REASONS, Waiting};
-use crate::marathon::{
-    App, AppInfo, DECLINE_REASONS, DeclinedOffers, GroupInfo, HealthCheckResult, Identifiable, OffersSummary, Queue,
-    QueueDelay, QueueItem, Task, TaskCounts, TaskState,
-};
+use crate::marathon::{App, AppInfo, GroupInfo, HealthCheckResult, Identifiable, PathId, Task, TaskCounts, TaskState};
 
 /// What is embedded in an app's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,7 +52,9 @@ impl Embed {
                 "counts" => self.counts = true,
                 "deployments" => self.deployments = true,
                 "readiness" => self.readiness = true,
-                "lastTaskFailure" | "failures" => self.last_task_failure = true,
+                "lastTaskFailure" => self.last_task_failure = true,
+                // An old word for three others.
+                "failures" => (self.tasks, self.deployments, self.last_task_failure) = (true, true, true),
                 "taskStats" => self.task_stats = true,
                 _ => {}
             }
@@ -62,19 +63,75 @@ impl Embed {
     }
 }
 
-pub(super) fn app(state: &State, app: &App, embed: Embed) -> AppInfo {
-    let tasks = state.instances(&app.id).filter_map(|instance| task(state, instance, false)).collect::<Vec<_>>();
-    let deployments = state.deployments().iter().filter(|deployment| deployment.affects(&app.id));
-    let deployments = deployments.map(|deployment| Identifiable { id: deployment.id }).collect();
-    AppInfo {
-        counts: embed.counts.then(|| TaskCounts::of(&tasks)),
-        deployments: embed.deployments.then_some(deployments),
-        readiness_check_results: embed.readiness.then(|| state.readiness(&app.id)),
-        last_task_failure: state.failure(&app.id).filter(|_| embed.last_task_failure).cloned(),
-        tasks_stats: embed.task_stats.then(|| task_stats(state.now(), app, &tasks)),
-        tasks: embed.tasks.then_some(tasks),
-        ..AppInfo::new(app.clone())
+/// The state, with what is looked up once for a whole list.
+pub(super) struct Look<'a> {
+    state: &'a State,
+    /// The running deployments of each app.
+    deployments: BTreeMap<&'a PathId, Vec<Identifiable>>,
+}
+
+impl<'a> Look<'a> {
+    pub(super) fn at(state: &'a State) -> Self {
+        let mut deployments: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for deployment in state.deployments() {
+            for app in deployment.changes.keys() {
+                deployments.entry(app).or_default().push(Identifiable { id: deployment.id });
+            }
+        }
+        Self { state, deployments }
     }
+
+    pub(super) fn apps(&self, apps: impl IntoIterator<Item = &'a Arc<App>>, embed: Embed) -> Vec<AppInfo> {
+        apps.into_iter().map(|app| self.app(app, embed)).collect()
+    }
+
+    pub(super) fn app(&self, app: &Arc<App>, embed: Embed) -> AppInfo {
+        let state = self.state;
+        let tasks = (embed.tasks || embed.task_stats).then(|| tasks(state, &app.id));
+        AppInfo {
+            counts: embed.counts.then(|| counts(state.instances(&app.id))),
+            deployments: embed.deployments.then(|| self.deployments.get(&app.id).cloned().unwrap_or_default()),
+            readiness_check_results: embed.readiness.then(|| state.readiness(&app.id)),
+            last_task_failure: state.failure(&app.id).filter(|_| embed.last_task_failure).cloned(),
+            tasks_stats: tasks.as_deref().filter(|_| embed.task_stats).map(|tasks| task_stats(state.now(), app, tasks)),
+            tasks: tasks.filter(|_| embed.tasks),
+            ..AppInfo::new(app.clone())
+        }
+    }
+
+    pub(super) fn group(&self, group: &'a Group, version: Moment, embed: GroupEmbed) -> GroupInfo {
+        let mut info = GroupInfo::new(group.id.clone(), version.to_string());
+        info.dependencies.clone_from(&group.dependencies);
+        info.enforce_role = info.enforce_role.map(|_| group.enforce_role);
+        if embed.apps {
+            info.apps = self.apps(group.apps.values(), embed.app);
+        }
+        if embed.groups {
+            info.groups = group.groups.values().map(|below| self.group(below, version, embed)).collect();
+        }
+        info
+    }
+}
+
+/// The tasks of an app.
+pub(super) fn tasks(state: &State, app: &PathId) -> Vec<Task> {
+    state.instances(app).filter_map(|instance| task(state, instance, false)).collect()
+}
+
+/// How many tasks there are in which state, without making them.
+pub(super) fn counts<'a>(instances: impl Iterator<Item = &'a Instance>) -> TaskCounts {
+    let mut counts = TaskCounts::default();
+    for instance in instances.filter(|instance| instance.incarnation > 0) {
+        let known = match &instance.phase {
+            Phase::Scheduled => continue,
+            Phase::Running(live) => live.health.as_slice(),
+            Phase::Ended(end) => end.health.as_slice(),
+            Phase::Provisioned(_) | Phase::Starting(_) => &[],
+        };
+        let known = known.iter().filter(|check| check.is_known());
+        counts.count(instance.task_state(), known.map(CheckHealth::is_alive));
+    }
+    counts
 }
 
 /// A task; none for an instance that has had none yet.
@@ -184,80 +241,7 @@ impl GroupEmbed {
             return Self { apps: true, groups: true, app: Embed::NOTHING };
         }
         let names = |name: &str| wanted.iter().any(|wanted| wanted == name);
-        let of_apps = wanted.iter().map(String::as_str).filter(|name| name.starts_with("group.apps."));
-        Self { apps: names("group.apps"), groups: names("group.groups"), app: Embed::NOTHING.with(of_apps) }
+        let of_apps = Embed::NOTHING.with(wanted.iter().map(String::as_str));
+        Self { apps: names("group.apps"), groups: names("group.groups"), app: of_apps }
     }
-}
-
-pub(super) fn group(state: &State, group: &Group, version: Moment, embed: GroupEmbed) -> GroupInfo {
-    let mut info = GroupInfo::new(group.id.clone(), version.to_string());
-    info.dependencies.clone_from(&group.dependencies);
-    info.enforce_role = info.enforce_role.map(|_| group.enforce_role);
-    if embed.apps {
-        info.apps = group.apps.values().map(|found| app(state, found, embed.app)).collect();
-    }
-    if embed.groups {
-        info.groups = group.groups.values().map(|below| self::group(state, below, version, embed)).collect();
-    }
-    info
-}
-
-/// The apps of which instances wait to be launched, or for their launch to be confirmed.
-pub(super) fn queue(state: &State, with_offers: bool) -> Queue {
-    let queued = |instance: &&Instance| is_waiting(instance) || matches!(instance.phase, Phase::Provisioned(_));
-    let apps: BTreeSet<_> = state.all_instances().filter(queued).map(Instance::app).collect();
-    let item = |id| {
-        let waiting = state.instances(id).filter(queued).collect::<Vec<_>>();
-        let first = waiting.first()?;
-        let app = state.app(id).or_else(|| state.definition(first))?;
-        let held = state.held_until(app);
-        let since = waiting.iter().map(|instance| instance.waiting_since).min()?;
-        Some(QueueItem {
-            count: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
-            role: app.role.clone(),
-            delay: QueueDelay {
-                time_left_seconds: held.map_or(0, |until| until.since(state.now()).as_secs()),
-                overdue: held.is_none(),
-            },
-            since: since.to_string(),
-            processed_offers_summary: offers(state.waiting(id)),
-            last_unused_offers: with_offers.then(Vec::new),
-            app: App::clone(app),
-        })
-    };
-    Queue { queue: apps.into_iter().filter_map(item).collect() }
-}
-
-/// Whether an app waits in the queue.
-pub(super) fn is_queued(state: &State, app: &crate::marathon::PathId) -> bool {
-    state.instances(app).any(|instance| is_waiting(instance) || matches!(instance.phase, Phase::Provisioned(_)))
-}
-
-/// What Marathon tells of the offers it looked at: here, of the times that what is left of this machine was.
-fn offers(waiting: Option<&Waiting>) -> OffersSummary {
-    let nothing = Waiting::default();
-    let waiting = waiting.unwrap_or(&nothing);
-    let mut last = [0; REASONS];
-    if let Some(reject) = waiting.last {
-        last[reject.place()] = 1;
-    }
-    OffersSummary {
-        processed_offers_count: waiting.processed,
-        unused_offers_count: waiting.unused,
-        last_unused_offer_at: waiting.last_unused_at.map(|at| at.to_string()),
-        last_used_offer_at: waiting.last_used_at.map(|at| at.to_string()),
-        reject_summary_last_offers: summary(last, waiting.processed.min(1)),
-        reject_summary_launch_attempt: summary(waiting.declined, waiting.processed),
-    }
-}
-
-/// Each reason is looked at for the offers that passed those before it.
-fn summary(declined: [u32; REASONS], processed: u32) -> Vec<DeclinedOffers> {
-    let mut left = processed;
-    let counted = DECLINE_REASONS.iter().zip(declined).map(|(reason, declined)| {
-        let processed = left;
-        left = left.saturating_sub(declined);
-        DeclinedOffers { reason: (*reason).to_owned(), declined, processed }
-    });
-    counted.collect()
 }

@@ -1,5 +1,7 @@
 //! Requests about apps: definitions, changes, lists of changes.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::draft::Draft;
@@ -23,6 +25,12 @@ impl AppRequest {
     fn define(app: App) -> Self {
         Self::Define(Box::new(app))
     }
+    fn definition(&self) -> Option<&App> {
+        match self {
+            Self::Define(app) => Some(app),
+            Self::RollBack(_) => None,
+        }
+    }
 }
 
 /// Reads a POST of an app. The answer has neither version nor service ports yet.
@@ -32,55 +40,78 @@ pub fn read_app(body: &[u8], rules: &Rules) -> Result<App, Refusal> {
     normal::complete(draft, &id, &PathId::root(), rules)
 }
 
-/// Reads a PUT or PATCH of the app `id`, of which `current` is the present definition.
-///
-/// A partial change keeps what it does not name, with the version and all; a whole one (`partial` false) and one of an
-/// unknown app is a definition in full. The id in the body does not count.
-pub fn read_app_change(
-    body: &[u8],
-    id: &PathId,
-    current: Option<&App>,
-    partial: bool,
-    rules: &Rules,
-) -> Result<AppRequest, Refusal> {
-    let draft = shape::read_whole(&shape::parse(body)?, Draft::of_update)?;
-    change(draft, id, current, partial, rules)
-}
+/// The body of a PUT or PATCH of one app: its shape is right, and no more is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AppDraft(Draft);
 
-/// Reads a PATCH of the app `id`: as a partial PUT, but an unknown app is not made. It is still looked at first, as
-/// Marathon does: 422 if it would not make an app, 404 otherwise.
-pub fn read_app_patch(body: &[u8], id: &PathId, current: Option<&App>, rules: &Rules) -> Result<AppRequest, Refusal> {
-    let request = read_app_change(body, id, current, true, rules)?;
-    if current.is_some() { Ok(request) } else { Err(Refusal::unknown_app(id, Asked::ByChanging)) }
-}
-
-/// Reads a PUT or PATCH of a list of apps; `find` knows the present definitions, and `create` says whether unknown apps
-/// are made or refused.
-pub fn read_app_changes<'a>(
-    body: &[u8],
-    partial: bool,
-    create: bool,
-    find: impl Fn(&PathId) -> Option<&'a App>,
-    rules: &Rules,
-) -> Result<Vec<(PathId, AppRequest)>, Refusal> {
-    let read = |place: &Place| place.list(if partial { Draft::of_update } else { Draft::of_app });
-    let drafts = shape::read_whole(&shape::parse(body)?, read)?;
-    let mut changes = Vec::new();
-    for draft in drafts {
-        let Some(id) = sent_id(&draft, &PathId::root())? else {
-            return Err(Refusal::unprocessable("requirement failed: App Update must have app id set"));
-        };
-        let request = match find(&id) {
-            None if !create => return Err(Refusal::unknown_app(&id, Asked::ByChanging)),
-            None if partial => {
-                let draft = Draft::of_nothing().changed_by(normal::migrated_update(draft)?);
-                AppRequest::define(normal::complete(draft, &id, &PathId::root(), rules)?)
-            }
-            current => change(draft, &id, current, partial, rules)?,
-        };
-        changes.push((id, request));
+impl AppDraft {
+    pub fn read(body: &[u8]) -> Result<Self, Refusal> {
+        shape::read_whole(&shape::parse(body)?, Draft::of_update).map(Self)
     }
-    Ok(changes)
+
+    /// What a PUT asks of the app `id`, of which `current` is the present definition.
+    ///
+    /// A partial change keeps what it does not name, with the version and all; a whole one (`partial` false) and one of
+    /// an unknown app is a definition in full. The id in the body does not count.
+    pub fn change(
+        self,
+        id: &PathId,
+        current: Option<&App>,
+        partial: bool,
+        rules: &Rules,
+    ) -> Result<AppRequest, Refusal> {
+        change(self.0, id, current, partial, rules)
+    }
+
+    /// What a PATCH asks: as a partial PUT, but an unknown app is not made. It is still looked at first, as Marathon
+    /// does: 422 if it would not make an app, 404 otherwise.
+    pub fn patch(self, id: &PathId, current: Option<&App>, rules: &Rules) -> Result<AppRequest, Refusal> {
+        let request = self.change(id, current, true, rules)?;
+        if current.is_some() { Ok(request) } else { Err(Refusal::unknown_app(id, Asked::ByChanging)) }
+    }
+}
+
+/// The body of a PUT or PATCH of a list of apps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AppDrafts {
+    drafts: Vec<Draft>,
+    partial: bool,
+}
+
+impl AppDrafts {
+    pub fn read(body: &[u8], partial: bool) -> Result<Self, Refusal> {
+        let read = |place: &Place| place.list(if partial { Draft::of_update } else { Draft::of_app });
+        let drafts = shape::read_whole(&shape::parse(body)?, read)?;
+        Ok(Self { drafts, partial })
+    }
+
+    /// What is asked of each app; `find` knows the present definitions, and `create` says whether unknown apps are made
+    /// or refused.
+    pub fn changes<'a>(
+        self,
+        create: bool,
+        find: impl Fn(&PathId) -> Option<&'a App>,
+        rules: &Rules,
+    ) -> Result<Vec<(PathId, AppRequest)>, Refusal> {
+        let mut changes: BTreeMap<PathId, AppRequest> = BTreeMap::new();
+        for draft in self.drafts {
+            let Some(id) = sent_id(&draft, &PathId::root())? else {
+                return Err(Refusal::unprocessable("requirement failed: App Update must have app id set"));
+            };
+            // What stands further up in the list has happened already.
+            let earlier = changes.get(&id).and_then(AppRequest::definition);
+            let request = match earlier.or_else(|| find(&id)) {
+                None if !create => return Err(Refusal::unknown_app(&id, Asked::ByChanging)),
+                None if self.partial => {
+                    let draft = Draft::of_nothing().changed_by(normal::migrated_update(draft)?);
+                    AppRequest::define(normal::complete(draft, &id, &PathId::root(), rules)?)
+                }
+                current => change(draft, &id, current, self.partial, rules)?,
+            };
+            changes.insert(id, request);
+        }
+        Ok(changes.into_iter().collect())
+    }
 }
 
 /// The task ids of `POST /v2/tasks/delete`.
@@ -113,7 +144,7 @@ fn is_task_id(text: &str) -> bool {
 /// The id in the body, below `base`.
 pub(super) fn sent_id(draft: &Draft, base: &PathId) -> Result<Option<PathId>, Refusal> {
     let Some(text) = &draft.id else { return Ok(None) };
-    rules::resolve(text, base).map(Some).ok_or_else(|| Details::rule("/id", "error.pattern"))
+    rules::resolve(text, base, "error.pattern").map(Some).map_err(|error| Details::rule("/id", &error))
 }
 
 fn change(

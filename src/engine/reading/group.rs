@@ -1,5 +1,6 @@
 //! Requests about groups.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::draft::Draft;
@@ -55,6 +56,12 @@ pub fn read_group(body: &[u8], url: &PathId, rules: &Rules) -> Result<GroupReque
         }
     };
     Ok(GroupRequest { id, change })
+}
+
+/// Reads a PATCH of a group: whether it enforces its role, if it says that.
+pub fn read_group_patch(body: &[u8]) -> Result<Option<bool>, Refusal> {
+    let enforce = |place: &Place| Some(place.object()?.optional("enforceRole", Place::boolean));
+    shape::read_whole(&shape::parse(body)?, enforce)
 }
 
 /// The tree after a change of contents or scale; a roll back is the caller's, who keeps the past
@@ -122,8 +129,9 @@ impl GroupDraft {
         let object = place.object()?;
         Some(Self {
             id: object.optional("id", parts::id),
-            apps: object.optional("apps", |p| p.set(Draft::of_app)),
-            groups: object.optional("groups", |p| p.set(Self::of)),
+            // Sets; what is said twice is one by its id.
+            apps: object.optional("apps", |p| p.list(Draft::of_app)),
+            groups: object.optional("groups", |p| p.list(Self::of)),
             dependencies: object.optional("dependencies", |p| p.set(Place::text)),
             scale_by: object.optional("scaleBy", |p| p.number(0.0, f64::MAX)),
             version: object.optional("version", parts::moment),
@@ -137,14 +145,14 @@ impl GroupDraft {
     fn below(&self, base: &PathId, path: &str) -> Result<PathId, Refusal> {
         match &self.id {
             None => Ok(base.clone()),
-            Some(text) => rules::resolve(text, base).ok_or_else(|| Details::rule(path, "error.pattern")),
+            Some(text) => rules::resolve(text, base, "error.pattern").map_err(|error| Details::rule(path, &error)),
         }
     }
 
     /// What the group `id` is to hold; `path` is where it stands in what was sent.
     fn contents(self, id: &PathId, path: &str, rules: &Rules) -> Result<Contents, Refusal> {
         if self.pods {
-            return Err(Details::rule(&format!("{path}/pods"), "is not supported by this engine"));
+            return Err(Details::rule(&format!("{path}/pods"), &rules::feature("pods")));
         }
         if self.enforce_role == Some(true) {
             return Err(Details::rule(&format!("{path}/enforceRole"), "is not supported by this engine"));
@@ -167,16 +175,15 @@ impl GroupDraft {
 
 /// The apps of a group, each directly below it. Of two with one id the last counts.
 fn read_apps(drafts: Vec<Draft>, group: &PathId, path: &str, rules: &Rules) -> Result<Vec<App>, Refusal> {
-    let mut apps: Vec<App> = Vec::new();
+    let mut apps = BTreeMap::new();
     for (index, draft) in drafts.into_iter().enumerate() {
         let path = format!("{path}/apps({index})");
         let id = app::sent_id(&draft, group)?.unwrap_or_else(|| group.clone());
         check_is_child(&id, group, &path)?;
         let app = normal::complete(draft, &id, group, rules).map_err(|refusal| refusal.below(&path))?;
-        apps.retain(|other| other.id != app.id);
-        apps.push(app);
+        apps.insert(app.id.clone(), app);
     }
-    Ok(apps)
+    Ok(apps.into_values().collect())
 }
 
 fn read_groups(
@@ -185,7 +192,7 @@ fn read_groups(
     path: &str,
     rules: &Rules,
 ) -> Result<Vec<(PathId, Contents)>, Refusal> {
-    let mut groups: Vec<(PathId, Contents)> = Vec::new();
+    let mut groups = BTreeMap::new();
     for (index, draft) in drafts.into_iter().enumerate() {
         let path = format!("{path}/groups({index})");
         if draft.scale_by.is_some() || draft.version.is_some() {
@@ -198,10 +205,9 @@ fn read_groups(
         let id = draft.below(group, &format!("{path}/id"))?;
         check_is_child(&id, group, &path)?;
         let contents = draft.contents(&id, &path, rules)?;
-        groups.retain(|(other, _)| *other != id);
-        groups.push((id, contents));
+        groups.insert(id, contents);
     }
-    Ok(groups)
+    Ok(groups.into_iter().collect())
 }
 
 fn check_is_child(id: &PathId, group: &PathId, path: &str) -> Result<(), Refusal> {

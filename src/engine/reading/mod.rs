@@ -3,7 +3,7 @@
 //! Pure: bytes and the present state in, canonical values or a [`Refusal`] (status and body, word for word) out. No
 //! clock, no store, no HTTP. What is read has no new version and no service ports yet; the way of a change is
 //!
-//! 1. `read_app`, `read_app_change`, `read_app_patch`, `read_app_changes` or `read_group` (bodies), `read_id` (URLs);
+//! 1. `read_app`, `AppDraft`, `AppDrafts` or `read_group` (bodies), `read_id` (URLs);
 //! 2. the new tree: `Group::put_app`, or `apply_group`; a roll back takes the definition or group from the past;
 //! 3. `settle(old, new)`: service ports and the rules of the whole tree;
 //! 4. `engine::group::settle_versions`.
@@ -22,8 +22,8 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use app::{AppRequest, read_app, read_app_change, read_app_changes, read_app_patch, read_task_ids};
-pub use group::{Contents, GroupChange, GroupRequest, apply_group, read_group};
+pub use app::{AppDraft, AppDrafts, AppRequest, read_app, read_task_ids};
+pub use group::{Contents, GroupChange, GroupRequest, apply_group, read_group, read_group_patch};
 pub use refusal::{Asked, LOCKED, Refusal};
 pub use rules::{Rules, read_id};
 pub use service_ports::{SERVICE_PORTS, assign_service_ports};

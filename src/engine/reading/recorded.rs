@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::tests::{read_app_change, read_app_changes};
 use super::*;
 use crate::engine::Moment;
 use crate::engine::group::settle_versions;
@@ -82,7 +83,7 @@ impl Replay {
                 let current = self.root.app(&id).map(|app| &**app);
                 let request = match method {
                     "PUT" => read_app_change(body, &id, current, partial, &self.rules)?,
-                    _ => read_app_patch(body, &id, current, &self.rules)?,
+                    _ => AppDraft::read(body)?.patch(&id, current, &self.rules)?,
                 };
                 vec![(id, request)]
             }

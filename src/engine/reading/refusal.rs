@@ -120,6 +120,13 @@ impl Refusal {
         );
         Self::message(500, message)
     }
+    /// 422 of what a Marathon does only when it is started with the feature.
+    pub fn feature(name: &str) -> Self {
+        Details::rule("/", &super::rules::feature(name))
+    }
+    pub fn unknown_pod(id: &PathId) -> Self {
+        Self::not_found(format!("Pod '{id}' does not exist"), Asked::ByLooking)
+    }
     /// The same refusal of an object that stood at `path` in what was sent.
     #[must_use]
     pub(super) fn below(mut self, path: &str) -> Self {

@@ -32,27 +32,34 @@ const SEGMENT: &str = "must fully match regular expression '^(([a-z0-9]|[a-z0-9]
 const NOTHING_TO_RUN: &str = "AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.";
 const RESERVED: [&str; 3] = ["restart", "tasks", "versions"];
 
+/// Most segments of an id. Marathon has no limit; here every group is a level of what is written, and read again.
+const MAX_DEPTH: usize = 32;
+
 /// An id of a URL; leading and trailing slashes do not count.
 pub fn read_id(text: &str) -> Result<PathId, Refusal> {
-    resolve(text, &PathId::root()).ok_or_else(|| Details::rule("/", SEGMENT))
+    resolve(text, &PathId::root(), SEGMENT).map_err(|error| Details::rule("/", &error))
 }
 
-/// The id that a text means below `base`, if it is one.
-pub(super) fn resolve(text: &str, base: &PathId) -> Option<PathId> {
+/// The id that a text means below `base`; otherwise what is wrong with it, which is `no_id` if it is none.
+pub(super) fn resolve(text: &str, base: &PathId, no_id: &str) -> Result<PathId, String> {
+    let segments = || text.split('/').filter(|segment| !segment.is_empty());
     let fits = |segment: &str| segment == "." || segment == ".." || is_segment(segment);
-    let all = text.split('/').filter(|segment| !segment.is_empty()).all(fits);
-    all.then(|| PathId::resolve(text, base).ok()).flatten()
+    if segments().count() + base.segments().len() > MAX_DEPTH {
+        return Err(format!("must not have more than {MAX_DEPTH} segments"));
+    }
+    let id = segments().all(fits).then(|| PathId::resolve(text, base).ok()).flatten();
+    id.ok_or_else(|| no_id.to_owned())
 }
 
 /// The dependencies as absolute ids, each once.
 pub(super) fn dependencies(texts: &[String], base: &PathId) -> Result<Vec<PathId>, Refusal> {
     let mut details = Details::default();
-    let mut ids = Vec::new();
+    let (mut ids, mut seen) = (Vec::new(), BTreeSet::new());
     for (index, text) in texts.iter().enumerate() {
-        match resolve(text, base) {
-            None => details.add(format!("/dependencies({index})"), SEGMENT),
-            Some(id) if ids.contains(&id) => {}
-            Some(id) => ids.push(id),
+        match resolve(text, base, SEGMENT) {
+            Err(error) => details.add(format!("/dependencies({index})"), error),
+            Ok(id) if seen.insert(id.clone()) => ids.push(id),
+            Ok(_) => {}
         }
     }
     details.or_valid(ids)
@@ -171,7 +178,8 @@ fn what_runs(app: &App, details: &mut Details) {
 
 const GPUS: &str = "GPU resources only work with the Mesos containerizer";
 
-fn feature(name: &str) -> String {
+/// What Marathon says of what it could do and was not told to.
+pub(super) fn feature(name: &str) -> String {
     format!("Feature {name} is not enabled. Enable with --enable_features {name})")
 }
 
@@ -454,6 +462,16 @@ mod tests {
         }
         for bad in [&["rack", "GROUP_BY", "x"][..], &["a", "IS"], &["a", "unique"], &["a", "MAX_PER"], &[]] {
             assert!(broken(bad).is_some(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_not_deeper_than_what_is_written_can_be_read_again() {
+        let deep = |segments: usize| "/a".repeat(segments);
+        assert!(read_id(&deep(MAX_DEPTH)).is_ok());
+        for too_deep in [deep(MAX_DEPTH + 1), deep(1_000_000)] {
+            let refusal = read_id(&too_deep).unwrap_err();
+            assert_eq!(refusal.body["details"][0]["errors"][0], "must not have more than 32 segments");
         }
     }
 

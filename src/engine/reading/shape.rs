@@ -1,7 +1,7 @@
 //! JSON read field by field, as Marathon's Play-JSON reads it: every fault is noted with its path, not the first alone.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,13 @@ use super::Refusal;
 pub(super) struct Details(BTreeMap<String, Vec<String>>);
 
 impl Details {
+    /// Nobody reads more, and a body of millions of faults is not answered with as many.
+    const MOST: usize = 1000;
+
     pub(super) fn add(&mut self, path: impl Into<String>, error: impl Into<String>) {
+        if self.0.len() >= Self::MOST {
+            return;
+        }
         let (errors, error) = (self.0.entry(path.into()).or_default(), error.into());
         if !errors.contains(&error) {
             errors.push(error);
@@ -150,15 +156,11 @@ impl<'a> Place<'a> {
         let read: Vec<Option<T>> = items.iter().enumerate().map(place).map(|item| read(&item)).collect();
         read.into_iter().collect()
     }
-    /// A list that stands for a set: what is said twice counts once.
-    pub(super) fn set<T: PartialEq>(&self, read: impl Fn(&Self) -> Option<T>) -> Option<Vec<T>> {
-        let mut set = Vec::new();
-        for item in self.list(read)? {
-            if !set.contains(&item) {
-                set.push(item);
-            }
-        }
-        Some(set)
+    /// A list that stands for a set: what is said twice counts once. Items are the same that print the same.
+    pub(super) fn set<T: std::fmt::Debug>(&self, read: impl Fn(&Self) -> Option<T>) -> Option<Vec<T>> {
+        let mut seen = HashSet::new();
+        let items = self.list(read)?.into_iter();
+        Some(items.filter(|item| seen.insert(format!("{item:?}"))).collect())
     }
     pub(super) fn map<T>(&self, read: impl Fn(&Self) -> Option<T>) -> Option<BTreeMap<String, T>> {
         let Value::Object(fields) = self.value else { return self.fail("error.expected.jsobject") };
@@ -285,6 +287,31 @@ mod tests {
         let value = json!({"a": null});
         assert_eq!(read_whole(&value, |p| Some(p.object()?.optional("a", Place::text))), Ok(None));
         assert_eq!(refused(&value, |p| p.object()?.required("a", Place::text))[0]["path"], "/a");
+    }
+
+    #[test]
+    fn of_millions_of_faults_the_first_thousand_are_told() {
+        let value = Value::Array(vec![json!(1); 5000]);
+        let details = refused(&value, |place| place.list(Place::text));
+        assert_eq!(details.as_array().unwrap().len(), Details::MOST);
+    }
+
+    #[test]
+    fn a_set_has_each_item_once_in_the_order_of_its_first_mention() {
+        let value = json!(["b", "a", "b"]);
+        assert_eq!(read_whole(&value, |place| place.set(Place::text)), Ok(vec!["b".to_owned(), "a".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_nested_without_end_or_no_text_is_no_json() {
+        let deep = "[".repeat(1_000_000);
+        assert_eq!(parse(deep.as_bytes()).unwrap_err().status, 400);
+        assert_eq!(parse(b"{\"id\": \"\xff\"}").unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn of_a_field_that_is_there_twice_the_last_counts() {
+        assert_eq!(parse(br#"{"a": 1, "a": 2}"#), Ok(json!({"a": 2})));
     }
 
     #[test]

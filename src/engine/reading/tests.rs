@@ -8,6 +8,24 @@ use serde_json::{Value, json};
 use super::*;
 use crate::marathon::{App, ContainerKind, NetworkMode, PathId};
 
+pub(super) fn read_app_change(
+    body: &[u8],
+    id: &PathId,
+    current: Option<&App>,
+    partial: bool,
+    rules: &Rules,
+) -> Result<AppRequest, Refusal> {
+    AppDraft::read(body)?.change(id, current, partial, rules)
+}
+pub(super) fn read_app_changes<'a>(
+    body: &[u8],
+    partial: bool,
+    create: bool,
+    find: impl Fn(&PathId) -> Option<&'a App>,
+    rules: &Rules,
+) -> Result<Vec<(PathId, AppRequest)>, Refusal> {
+    AppDrafts::read(body, partial)?.changes(create, find, rules)
+}
 fn rules() -> Rules {
     Rules { commands: true, ..Rules::default() }
 }
@@ -382,4 +400,12 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_a_list_says_twice_of_an_app_counts_one_after_the_other() {
+    let list = json!([{"id": "/a", "cmd": "sleep 1", "mem": 8}, {"id": "/a", "cpus": 0.5}]).to_string();
+    let changes = read_app_changes(list.as_bytes(), true, true, |_| None, &rules()).unwrap();
+    let [(_, AppRequest::Define(app))] = changes.as_slice() else { panic!("{changes:?}") };
+    assert_eq!((app.cmd.as_deref(), app.mem, app.cpus), (Some("sleep 1"), 8.0, 0.5));
 }
