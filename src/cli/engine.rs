@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -61,6 +62,9 @@ pub(super) struct Engine {
     /// Let web pages of that origin read answers; `*` is any
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     access_control_allow_origin: Vec<String>,
+    /// Give up launches of tasks that take longer, and try again
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = clap::value_parser!(u32).range(1..))]
+    task_launch_timeout: u32,
     /// A label for every container and network that is made
     #[arg(long = "label", value_name = "K=V")]
     labels: Vec<Label>,
@@ -174,6 +178,7 @@ impl Engine {
                 disk: self.disk.map(|Amount(disk)| disk),
             },
             docker: Socket(self.docker),
+            task_launch_timeout: Duration::from_secs(u64::from(self.task_launch_timeout)),
             labels: self.labels.into_iter().map(|Label(key, value)| (key, value)).collect::<HashMap<_, _>>(),
             credentials: credentials(var("MESOSPHERE_HTTP_CREDENTIALS"))?,
             max_concurrent_requests: self.max_concurrent_requests.map(|limit| limit.get().into()),

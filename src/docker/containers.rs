@@ -1,15 +1,14 @@
 //! Instances' containers: made, started, ended, found again by label, followed by Docker's events.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
-use bollard::exec::StartExecResults;
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, EventMessage, ExecConfig, HostConfig, HostConfigLogConfig, Mount,
-    MountType, PortBinding,
+    ContainerCreateBody, ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings,
+    EventMessage, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding,
 };
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions,
@@ -18,7 +17,7 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 
-use super::{Docker, DockerError, is_conflict, is_missing};
+use super::{Bind, Docker, DockerError, RunOption, is_conflict, is_missing};
 
 /// A container to be made for one task.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +43,11 @@ pub struct InstanceSpec {
     pub user: Option<String>,
     pub tty: bool,
     pub privileged: bool,
+    /// Instead of the image's.
+    pub working_dir: Option<String>,
+    pub binds: Vec<Bind>,
+    /// They come last, but for the labels.
+    pub options: Vec<RunOption>,
 }
 
 /// The network a container is on.
@@ -59,7 +63,8 @@ pub enum InstanceNetwork {
 }
 
 impl InstanceNetwork {
-    fn name(&self) -> &str {
+    /// What Docker calls it.
+    pub fn name(&self) -> &str {
         match self {
             Self::DefaultBridge => "bridge",
             Self::Named(name) => name,
@@ -135,7 +140,9 @@ impl Docker {
         let options = CreateContainerOptions { name: Some(spec.name.clone()), platform: String::new() };
         match self.api.create_container(Some(options), spec.into_body()).await {
             Ok(made) => Ok(made.id),
-            Err(cause) if is_missing(&cause) => Err(DockerError::NotFound { what: "image", name: image }),
+            Err(cause) if is_missing(&cause) && !cause.to_string().contains("network") => {
+                Err(DockerError::NotFound { what: "image", name: image })
+            }
             Err(cause) => Err(self.failure(format!("make a container of `{image}`"), cause)),
         }
     }
@@ -158,6 +165,24 @@ impl Docker {
         Ok(())
     }
 
+    /// The directory in which an image's programs begin, if the image says one.
+    pub async fn image_workdir(&self, image: &str) -> Result<Option<String>, DockerError> {
+        match self.api.inspect_image(image).await {
+            Ok(found) => Ok(found.config.and_then(|config| config.working_dir).filter(|path| !path.is_empty())),
+            Err(cause) if is_missing(&cause) => Err(DockerError::NotFound { what: "image", name: image.to_owned() }),
+            Err(cause) => Err(self.failure(format!("look at the image `{image}`"), cause)),
+        }
+    }
+
+    /// A container's address of the newer kind that others can reach; none when it has none.
+    pub async fn container_address_v6(&self, id: &str) -> Result<Option<Ipv6Addr>, DockerError> {
+        let found = self.api.inspect_container(id, None::<InspectContainerOptions>).await;
+        let found = found.map_err(|cause| self.failure(format!("inspect the container {id:.12}"), cause))?;
+        let networks = found.network_settings.and_then(|settings| settings.networks);
+        let mut endpoints = networks.iter().flat_map(HashMap::values);
+        Ok(endpoints.find_map(|endpoint| endpoint.global_ipv6_address.as_ref()?.parse().ok()))
+    }
+
     /// What a container is doing; none when there is no such container.
     pub async fn container(&self, id: &str) -> Result<Option<SeenContainer>, DockerError> {
         match self.api.inspect_container(id, None::<InspectContainerOptions>).await {
@@ -169,16 +194,20 @@ impl Docker {
 
     /// All containers with the label, whatever they are doing.
     pub async fn containers_labelled(&self, label: &str, value: &str) -> Result<Vec<SeenContainer>, DockerError> {
+        /// How many containers are looked at at once.
+        const AT_ONCE: usize = 16;
         let filters = HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]);
         let options = ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
         let found = self.api.list_containers(Some(options)).await;
         let found = found.map_err(|cause| self.failure("list containers", cause))?;
-        let mut seen = Vec::with_capacity(found.len());
-        for id in found.into_iter().filter_map(|summary| summary.id) {
-            // One that is gone in the meantime is no container.
-            seen.extend(self.container(&id).await?);
-        }
-        Ok(seen)
+        // The list says all there is to say of those that run. How the others ended only a closer look tells, and one
+        // that is gone in the meantime is no container.
+        let look = async |listed| match SeenContainer::listed(listed) {
+            Ok(running) => Ok(Some(running)),
+            Err(id) => self.container(&id).await,
+        };
+        let seen = futures_util::stream::iter(found).map(look).buffer_unordered(AT_ONCE);
+        seen.try_filter_map(|seen| std::future::ready(Ok(seen))).try_collect().await
     }
 
     /// SIGTERM (or the image's stop signal), then SIGKILL after `grace`; waits until the container has ended.
@@ -244,23 +273,6 @@ impl Docker {
                 std::future::ready(found)
             })
     }
-
-    /// Runs a command in a running container and answers its exit status.
-    pub async fn run_in_container(&self, id: &str, argv: Vec<String>) -> Result<i64, DockerError> {
-        let failed = |cause| self.failure(format!("run a command in the container {id:.12}"), cause);
-        let config = ExecConfig {
-            cmd: Some(argv),
-            attach_stdout: Some(true),
-            attach_stderr: Some(true),
-            ..ExecConfig::default()
-        };
-        let exec = self.api.create_exec(id, config).await.map_err(failed)?.id;
-        if let StartExecResults::Attached { mut output, .. } = self.api.start_exec(&exec, None).await.map_err(failed)? {
-            // Its output ends when it does.
-            while output.next().await.is_some() {}
-        }
-        Ok(self.api.inspect_exec(&exec).await.map_err(failed)?.exit_code.unwrap_or(-1))
-    }
 }
 
 impl DockerError {
@@ -269,6 +281,17 @@ impl DockerError {
         let Self::Failed { cause, .. } = self else { return false };
         let text = cause.to_string();
         text.contains("port is already allocated") || text.contains("address already in use")
+    }
+    /// The network that the container was to be on is not there.
+    pub fn is_network_missing(&self) -> bool {
+        let Self::Failed { cause, .. } = self else { return false };
+        let text = cause.to_string();
+        is_missing(cause) && text.contains("network") && text.contains("not found")
+    }
+    /// Another container has the name.
+    pub fn is_name_taken(&self) -> bool {
+        let Self::Failed { cause, .. } = self else { return false };
+        is_conflict(cause) && cause.to_string().contains("name")
     }
     /// Docker itself does not answer, so that nothing is known about what was asked.
     pub fn is_unreachable(&self) -> bool {
@@ -289,18 +312,23 @@ impl DockerError {
 impl InstanceSpec {
     fn into_body(self) -> ContainerCreateBody {
         let host_config = self.host_config();
-        ContainerCreateBody {
+        let mut body = ContainerCreateBody {
             image: Some(self.image),
             entrypoint: self.entrypoint,
             cmd: self.command,
             env: Some(self.env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
-            labels: Some(self.labels),
             exposed_ports: Some(self.ports.iter().map(PublishedPort::key).collect()),
             user: self.user,
             tty: Some(self.tty),
+            working_dir: self.working_dir,
             host_config: Some(host_config),
             ..ContainerCreateBody::default()
+        };
+        for option in self.options {
+            option.apply(&mut body, self.network.name());
         }
+        body.labels.get_or_insert_default().extend(self.labels);
+        body
     }
 
     fn host_config(&self) -> HostConfig {
@@ -315,6 +343,7 @@ impl InstanceSpec {
             network_mode: Some(self.network.name().to_owned()),
             port_bindings: Some(self.bindings()),
             mounts: Some(self.mounts()),
+            binds: Some(self.binds.iter().map(ToString::to_string).collect()),
             privileged: Some(self.privileged),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),
@@ -355,6 +384,16 @@ impl PublishedPort {
 }
 
 impl SeenContainer {
+    /// A container of a list; its id alone when the list does not tell all of it.
+    fn listed(found: ContainerSummary) -> Result<Self, String> {
+        let id = found.id.unwrap_or_default();
+        if found.state != Some(ContainerSummaryStateEnum::RUNNING) {
+            return Err(id);
+        }
+        let networks = found.network_settings.and_then(|settings| settings.networks);
+        let state = ContainerState::Running { address: address(networks.as_ref()) };
+        Ok(Self { id, labels: found.labels.unwrap_or_default(), state })
+    }
     fn read(found: ContainerInspectResponse) -> Self {
         let state = ContainerState::read(&found);
         let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
@@ -367,10 +406,7 @@ impl ContainerState {
         let Some(state) = &found.state else { return Self::Created };
         if state.running == Some(true) {
             let networks = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
-            let mut addresses = networks.into_iter().flat_map(HashMap::values);
-            return Self::Running {
-                address: addresses.find_map(|endpoint| endpoint.ip_address.as_ref()?.parse().ok()),
-            };
+            return Self::Running { address: address(networks) };
         }
         let never_started = state.started_at.as_deref().is_none_or(|at| at.starts_with("0001-"));
         if never_started && state.error.as_deref().unwrap_or_default().is_empty() {
@@ -382,6 +418,12 @@ impl ContainerState {
             error: state.error.clone().unwrap_or_default(),
         })
     }
+}
+
+/// A container's address on its network; none on the host's.
+fn address(networks: Option<&HashMap<String, EndpointSettings>>) -> Option<IpAddr> {
+    let mut endpoints = networks.into_iter().flat_map(HashMap::values);
+    endpoints.find_map(|endpoint| endpoint.ip_address.as_ref()?.parse().ok())
 }
 
 impl ContainerDied {

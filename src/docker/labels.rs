@@ -17,3 +17,8 @@ pub const SLUG: &str = "paas.slug";
 pub const STACK: &str = "paas.stack";
 /// On the image below that one: which packages it has. Everything on top inherits it.
 pub const STACK_BASE: &str = "paas.stack.base";
+
+/// Whether a label says something to us, so that nobody else may set it.
+pub fn is_ours(key: &str) -> bool {
+    key == TASK || key.starts_with("paas.")
+}

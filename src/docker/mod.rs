@@ -2,11 +2,13 @@
 
 mod builds;
 mod containers;
+mod exec;
 mod images;
 mod import;
 mod labelled;
 pub mod labels;
 mod networks;
+mod run_options;
 mod version;
 mod volumes;
 
@@ -17,9 +19,11 @@ pub use containers::{
     ContainerDied, ContainerEnd, ContainerOutput, ContainerState, InstanceNetwork, InstanceSpec, PublishedPort,
     SeenContainer,
 };
+pub use exec::Ran;
 pub use images::{Image, PushImageError, Tag};
 pub use import::{Layer, LayerError};
 pub use labelled::{Labels, Removed};
+pub use run_options::{Bind, InvalidBind, InvalidRunOption, RunOption};
 
 /// Where Docker's API is: a unix socket's path.
 #[derive(Debug, Clone, PartialEq, Eq)]

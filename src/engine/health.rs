@@ -89,6 +89,11 @@ pub fn is_marathons(protocol: HealthProtocol) -> bool {
     matches!(protocol, HealthProtocol::Http | HealthProtocol::Https | HealthProtocol::Tcp)
 }
 
+/// How long after its start a task is asked for the first time. Marathon's own checks know no such delay.
+pub fn delay(check: &HealthCheck) -> Duration {
+    if is_marathons(check.protocol) { Duration::ZERO } else { Duration::from_secs(check.delay_seconds) }
+}
+
 /// How long to wait before the next probe of a task that was `up_for` so long.
 ///
 /// Until it has served once it is asked often, so that it is found as soon as it serves; the longer it takes, the less
@@ -97,7 +102,8 @@ pub fn pause(check: &HealthCheck, has_served: bool, up_for: Duration) -> Duratio
     const EAGER: Duration = Duration::from_millis(50);
     let interval = Duration::from_secs(check.interval_seconds).max(EAGER);
     let counting = up_for >= patience(check);
-    if has_served || counting { interval } else { (up_for / 20).clamp(EAGER, interval) }
+    let asked_for = up_for.saturating_sub(delay(check));
+    if has_served || counting { interval } else { (asked_for / 20).clamp(EAGER, interval) }
 }
 
 #[cfg(test)]
@@ -169,5 +175,18 @@ mod tests {
         assert_eq!(pause(&check, false, ms(290_000)), ms(5000));
         assert_eq!(pause(&check, true, ms(0)), ms(5000));
         assert_eq!(pause(&check, false, ms(300_000)), ms(5000));
+        let delayed = HealthCheck { delay_seconds: 15, ..check };
+        assert_eq!(pause(&delayed, false, ms(15_000)), ms(50));
+    }
+
+    #[test]
+    fn only_the_agents_checks_wait_before_they_begin() {
+        let delayed = |protocol| delay(&HealthCheck { delay_seconds: 15, ..check(protocol, 300, 3) }).as_secs();
+        for protocol in [HealthProtocol::MesosTcp, HealthProtocol::MesosHttp, HealthProtocol::Command] {
+            assert_eq!(delayed(protocol), 15);
+        }
+        for protocol in [HealthProtocol::Tcp, HealthProtocol::Http, HealthProtocol::Https] {
+            assert_eq!(delayed(protocol), 0);
+        }
     }
 }

@@ -31,6 +31,7 @@ pub mod supervisor;
 pub mod tally;
 pub mod tasks;
 pub mod upgrade;
+pub mod volume;
 pub mod waiting;
 
 pub use moment::Moment;

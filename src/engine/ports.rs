@@ -65,7 +65,11 @@ impl HostPorts {
             given.extend(host);
             ports.host.extend(host);
             let inside = if let Need::Inside(port) = need { port } else { container_port.unwrap_or(0) };
-            ports.listen.push(if inside == 0 { host.unwrap_or(0) } else { inside });
+            ports.listen.push(match (inside, host) {
+                (0, Some(host)) => host,
+                (0, None) => free_inside(app, &ports.listen),
+                _ => inside,
+            });
         }
         Ok(ports)
     }
@@ -117,6 +121,13 @@ fn mapping_need(mapping: &PortMapping) -> Need {
         Some(0) => Need::Any,
         Some(port) => Need::Exactly(port),
     }
+}
+
+/// A port of the container that nothing of the app asks for.
+fn free_inside(app: &App, given: &[u16]) -> u16 {
+    const FIRST: u16 = 1025;
+    let is_asked_for = |port: &u16| mappings(app).iter().any(|mapping| mapping.container_port == *port);
+    (FIRST..=u16::MAX).find(|port| !given.contains(port) && !is_asked_for(port)).unwrap_or(FIRST)
 }
 
 /// Tasks of the app use the host's ports themselves.
@@ -174,6 +185,13 @@ mod tests {
         let given = ports(21300..=21400).take(&app, &BTreeSet::new(), now()).unwrap();
         assert_eq!(given.host.len(), 2);
         assert_eq!(given.listen, [given.host[0], 8080, 9000]);
+    }
+
+    #[test]
+    fn a_port_that_is_nobodys_is_one_that_the_container_has_free() {
+        let app = bridge("/a", &[(0, None), (1025, None), (0, None)]);
+        let given = ports(21300..=21400).take(&app, &BTreeSet::new(), now()).unwrap();
+        assert_eq!((given.host, given.listen), (vec![], vec![1026, 1025, 1027]));
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Options {
     pub max_concurrent_requests: Option<usize>,
     /// Pages of these origins may read answers.
     pub access_control_allow_origin: Vec<String>,
+    /// The longest that a launch may take.
+    pub task_launch_timeout: Duration,
 }
 
 /// What of the machine an engine gives to tasks; all there is of what is not said.
@@ -137,13 +139,16 @@ impl Engine {
             address: options.address,
             host,
             path: options.path,
+            trusts_apps: options.allow_commands,
+            launch_timeout: options.task_launch_timeout,
             sandboxes: Sandboxes::in_state(&absolute(&options.state)),
             clock: clock.clone(),
         };
         let (reporter, reports) = mpsc::unbounded_channel();
         let tasks = Tasks::new(setting, reporter);
         let hub = Hub::new();
-        let rules = Rules { commands: options.allow_commands, ..Rules::default() };
+        let users = rustix::process::geteuid().is_root();
+        let rules = Rules { commands: options.allow_commands, users, ..Rules::default() };
         let past = Past::open(&options.state)?;
         let (supervisor, asker, board) =
             Supervisor::new(Desk { core, journal, rules: rules.clone() }, tasks.clone(), hub.clone(), clock, reports);

@@ -23,7 +23,7 @@ use super::group::Group;
 use super::instance::{Handle, Instance, InstanceId, Phase, Placed, TaskId};
 use super::ledger::{Ledger, Machine};
 use super::ports::{HostPorts, is_on_host_network};
-use crate::marathon::{App, ContainerKind, DeploymentId, Event, EventKind, LastTaskFailure, PathId};
+use crate::marathon::{App, DeploymentId, Event, EventKind, LastTaskFailure, PathId};
 
 pub use change::{Accepted, How, MAX_DEPLOYMENTS, Refused};
 pub use life::{Exit, NotLaunched, SeenTask};
@@ -263,9 +263,10 @@ impl Core {
     }
 }
 
-/// The app's tasks are containers of Docker; all others are processes of this machine.
+/// The app has an image, which Docker runs, also where Mesos' own containers were asked for; all others are processes
+/// of this machine.
 pub fn is_container(app: &App) -> bool {
-    app.container.as_ref().is_some_and(|container| container.kind == ContainerKind::Docker)
+    app.container.as_ref().is_some_and(|container| container.docker.is_some())
 }
 
 /// Runs in a container that shares this machine's network.

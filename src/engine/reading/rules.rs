@@ -20,11 +20,13 @@ pub struct Rules {
     pub role: String,
     /// Apps may run without a container image, as processes of this machine.
     pub commands: bool,
+    /// Such apps may run as any user: the engine is root.
+    pub users: bool,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { role: "*".to_owned(), commands: false }
+        Self { role: "*".to_owned(), commands: false, users: false }
     }
 }
 
@@ -401,9 +403,6 @@ fn strategies(app: &App, details: &mut Details) {
 fn supported(app: &App, rules: &Rules) -> Result<(), Refusal> {
     const NOT_HERE: &str = "is not supported by this engine";
     let mut details = Details::default();
-    let own = app.networks.iter().any(|network| network.mode == NetworkMode::Container);
-    let text = "container networks are not supported by this engine; use container/bridge or host";
-    details.require(!own, "/networks", text);
     let volumes = app.container.iter().flat_map(|container| &container.volumes);
     for (index, volume) in volumes.enumerate() {
         let path = format!("/container/volumes({index})/persistent");

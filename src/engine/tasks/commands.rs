@@ -10,11 +10,14 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::unix::AsyncFd;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
 
 use super::super::core::{Exit, NotLaunched};
 use super::super::environment;
-use super::super::instance::{Handle, Placed, TaskId};
+use super::super::instance::{Handle, Placed, Ports, TaskId};
+use super::account::Account;
+use super::fetch::Readers;
 use super::{Report, Sandboxes, Tasks, lock};
 use crate::marathon::App;
 
@@ -22,54 +25,100 @@ use crate::marathon::App;
 const SETSID: &str = "/usr/bin/setsid";
 
 impl Tasks {
-    /// Runs a command until it ends.
-    pub(super) async fn run_command(&self, task: &TaskId, app: &App, placed: &Placed) {
-        self.report(Report::Launching(task.clone()));
-        let mut child = match self.command(task, app, placed).and_then(|mut command| command.spawn()) {
+    /// Starts a command; none when nothing came of it, which is reported.
+    pub(super) async fn launch_command(
+        &self,
+        task: &TaskId,
+        app: &App,
+        placed: &Placed,
+        token: &CancellationToken,
+    ) -> Option<Child> {
+        let limit = self.setting().launch_timeout;
+        let started = tokio::select! {
+            started = tokio::time::timeout(limit, self.start_command(task, app, placed)) => {
+                started.unwrap_or_else(|_| Err(overdue(task, limit)))
+            }
+            () = token.cancelled() => Err(NotLaunched::Aborted),
+        };
+        let child = match started {
             Ok(child) => child,
-            Err(error) => {
-                let why = NotLaunched::Failed(format!("cannot run the command: {error}"));
-                return self.report(Report::NotLaunched { task: task.clone(), why });
+            Err(why) => {
+                self.report(Report::NotLaunched { task: task.clone(), why });
+                return None;
             }
         };
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
+        let pid = number(&child);
         // It cannot have been reaped, so it is still there to be looked at.
-        let handle = Handle::Process { pid, started: started(pid).unwrap_or_default() };
+        let handle = Handle::Process { pid, started: started_at(pid).unwrap_or_default() };
         lock(&self.0.children).insert(task.clone());
         let at = self.setting().clock.now();
         self.report(Report::Started { task: task.clone(), handle, address: None, at });
+        Some(child)
+    }
+
+    /// Waits for the end of a command that this engine started.
+    pub(super) async fn await_child(&self, task: &TaskId, mut child: Child) {
+        let pid = number(&child);
         let exit = child.wait().await.map_or(Exit::Unknown("nobody saw it end"), exit);
         end_group(pid);
         lock(&self.0.children).remove(task);
         self.report(Report::Ended { task: task.clone(), exit });
     }
 
-    fn command(&self, task: &TaskId, app: &App, placed: &Placed) -> std::io::Result<Command> {
-        let setting = self.setting();
-        setting.sandboxes.make(task)?;
-        let [stdout, stderr] = setting.sandboxes.open_outputs(task)?;
-        let sandbox = setting.sandboxes.sandbox(task);
-        let mut command = Command::new(SETSID);
-        match &app.cmd {
-            Some(cmd) => command.args(["/bin/sh", "-c", cmd]),
-            None => command.args(&app.args),
+    async fn start_command(&self, task: &TaskId, app: &App, placed: &Placed) -> Result<Child, NotLaunched> {
+        let failed = |error: &dyn std::fmt::Display| NotLaunched::Failed(format!("cannot run the command: {error}"));
+        let account = Account::of(app).map_err(|error| NotLaunched::Failed(error.to_string()))?;
+        let readers = account.map_or(Readers::Own, |Account { uid, gid }| Readers::User { uid, gid });
+        let furnished = self.furnish(task, app, readers).await;
+        furnished.map_err(|error| NotLaunched::Failed(error.to_string()))?;
+        if let Some(account) = account {
+            account.let_in(&self.setting().sandboxes, task).map_err(|error| failed(&error))?;
+        }
+        self.report(Report::Launching(task.clone()));
+        let argv = match &app.cmd {
+            Some(cmd) => vec!["/bin/sh".to_owned(), "-c".to_owned(), cmd.clone()],
+            None => app.args.clone(),
         };
+        let outputs = self.setting().sandboxes.open_outputs(task);
+        let [stdout, stderr] = outputs.map_err(|error| failed(&error))?;
+        let mut command = self.command(SETSID, &argv, task, app, &placed.ports, account);
+        command.stdout(stdout).stderr(stderr).spawn().map_err(|error| failed(&error))
+    }
+
+    /// A program in the task's sandbox, with the task's environment, as the task's user.
+    pub(super) fn command(
+        &self,
+        runner: &str,
+        argv: &[String],
+        task: &TaskId,
+        app: &App,
+        ports: &Ports,
+        account: Option<Account>,
+    ) -> Command {
+        let setting = self.setting();
+        let sandbox = setting.sandboxes.sandbox(task);
+        let mut whole = vec![runner.to_owned()];
+        whole.extend(account.map(Account::prefix).unwrap_or_default());
+        whole.extend_from_slice(argv);
+        let mut command = Command::new(&whole[0]);
         command
+            .args(&whole[1..])
             .env_clear()
             // Nothing of the engine's own environment: it may hold its credentials.
             .env("PATH", &setting.path)
             .env("MESOS_DIRECTORY", &sandbox)
-            .envs(environment::of_task(app, task, &placed.ports, &setting.host, &sandbox.to_string_lossy()))
+            .env("MESOS_EXECUTOR_ID", task.to_string())
+            .env("MESOS_FRAMEWORK_ID", format!("{}-0000", setting.engine))
+            .env("MESOS_SLAVE_ID", format!("{}-S0", setting.engine))
+            .envs(environment::of_task(app, task, ports, &setting.host, &sandbox.to_string_lossy()))
             .current_dir(&sandbox)
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr);
-        Ok(command)
+            .stdin(Stdio::null());
+        command
     }
 
     /// SIGTERM to the process and all it started, SIGKILL after `grace`.
     pub(super) async fn end_process(&self, task: &TaskId, pid: i32, began: u64, grace: Duration) {
-        if started(pid) != Some(began) {
+        if started_at(pid) != Some(began) {
             return self.report(Report::Ended { task: task.clone(), exit: Exit::Unknown("it was gone already") });
         }
         signal_group(pid, Signal::TERM);
@@ -128,7 +177,7 @@ fn watched(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
 async fn gone(pid: i32, began: u64) {
     let Some(number) = Pid::from_raw(pid) else { return };
     let Ok(process) = rustix::process::pidfd_open(number, PidfdFlags::NONBLOCK) else { return };
-    if started(pid) != Some(began) {
+    if started_at(pid) != Some(began) {
         return;
     }
     // It becomes readable when the process has ended.
@@ -144,11 +193,21 @@ async fn gone(pid: i32, began: u64) {
 const START_TIME: usize = 22 - 3;
 
 /// When a process began, in clock ticks since the machine's start; none when there is no such process.
-fn started(pid: i32) -> Option<u64> {
+fn started_at(pid: i32) -> Option<u64> {
     // The name, in brackets, may hold anything; what follows its end is numbers.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let after_name = stat.rsplit_once(')')?.1;
     after_name.split_whitespace().nth(START_TIME)?.parse().ok()
+}
+
+fn number(child: &Child) -> i32 {
+    child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default()
+}
+
+/// A launch that takes too long is tried again.
+pub(super) fn overdue(task: &TaskId, limit: Duration) -> NotLaunched {
+    tracing::warn!(%task, "not running after {} s: the launch is given up and tried again", limit.as_secs());
+    NotLaunched::Aborted
 }
 
 fn signal_group(pid: i32, signal: Signal) {
@@ -159,7 +218,7 @@ fn signal_group(pid: i32, signal: Signal) {
 }
 
 /// Ends what a task left behind.
-fn end_group(pid: i32) {
+pub(super) fn end_group(pid: i32) {
     signal_group(pid, Signal::KILL);
 }
 
@@ -175,7 +234,7 @@ fn exit(status: ExitStatus) -> Exit {
 /// environment, if the engine was killed before it could note the handle.
 pub fn find_process(task: &TaskId, handle: Option<&Handle>) -> Option<Handle> {
     match handle {
-        Some(Handle::Process { pid, started: began }) => (started(*pid) == Some(*began) && !is_zombie(*pid))
+        Some(Handle::Process { pid, started: began }) => (started_at(*pid) == Some(*began) && !is_zombie(*pid))
             .then_some(Handle::Process { pid: *pid, started: *began }),
         Some(Handle::Container(_)) => None,
         None => search(&format!("MESOS_TASK_ID={task}")),
@@ -188,7 +247,7 @@ fn search(variable: &str) -> Option<Handle> {
     processes.filter(|pid| is_session_leader(*pid)).find_map(|pid: i32| {
         let environment = std::fs::read(Path::new("/proc").join(pid.to_string()).join("environ")).ok()?;
         let has = environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes());
-        has.then(|| started(pid)).flatten().map(|started| Handle::Process { pid, started })
+        has.then(|| started_at(pid)).flatten().map(|started| Handle::Process { pid, started })
     })
 }
 
@@ -207,7 +266,7 @@ fn is_zombie(pid: i32) -> bool {
 
 /// Ends processes because the engine ends: SIGTERM to all, SIGKILL to each after its grace.
 pub(in crate::engine) async fn end_all(processes: Vec<(i32, u64, Duration)>) {
-    let ending = processes.into_iter().filter(|(pid, began, _)| started(*pid) == Some(*began)).map(
+    let ending = processes.into_iter().filter(|(pid, began, _)| started_at(*pid) == Some(*began)).map(
         |(pid, began, grace)| async move {
             signal_group(pid, Signal::TERM);
             if tokio::time::timeout(grace, gone(pid, began)).await.is_err() {
@@ -226,7 +285,7 @@ mod tests {
     async fn a_process_is_known_by_when_it_began_and_its_end_is_seen() {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = i32::try_from(child.id().unwrap()).unwrap();
-        let began = started(pid).unwrap();
+        let began = started_at(pid).unwrap();
         let handle = Handle::Process { pid, started: began };
         let task = "a.instance-0ec8a2b0-e722-11f1-aa61-0242189058f9._app.1".parse().unwrap();
         assert_eq!(find_process(&task, Some(&handle)), Some(handle.clone()));
@@ -240,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_process_that_is_not_there_never_began() {
-        assert_eq!(started(i32::MAX), None);
-        assert_eq!(started(i32::try_from(std::process::id()).unwrap()).map(|ticks| ticks > 0), Some(true));
+        assert_eq!(started_at(i32::MAX), None);
+        assert_eq!(started_at(i32::try_from(std::process::id()).unwrap()).map(|ticks| ticks > 0), Some(true));
     }
 }

@@ -2,20 +2,26 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::super::core::{Exit, NotLaunched, SeenTask};
 use super::super::environment;
 use super::super::instance::{Handle, Placed, TaskId};
 use super::super::ports::{is_on_host_network, mappings};
+use super::super::volume::HostVolume;
+use super::commands::overdue;
+use super::fetch::Readers;
 use super::{Report, Tasks, sandbox};
 use crate::docker::{
-    ContainerOutput, ContainerState, DockerError, InstanceNetwork, InstanceSpec, PublishedPort, SeenContainer, labels,
+    Bind, ContainerOutput, ContainerState, DockerError, InstanceNetwork, InstanceSpec, PublishedPort, RunOption,
+    SeenContainer, labels,
 };
-use crate::marathon::App;
+use crate::marathon::{App, ContainerKind, NetworkMode};
 
 /// Processes and threads a container may have.
 const MAX_PROCESSES: u32 = 4096;
@@ -25,69 +31,107 @@ const MIN_MEMORY_MIB: f64 = 32.0;
 const KEPT_LINES: u32 = 5000;
 
 impl Tasks {
+    /// Starts a container; what came of it is reported.
     pub(super) async fn launch_container(&self, task: &TaskId, app: &App, placed: &Placed, token: &CancellationToken) {
-        self.report(Report::Launching(task.clone()));
-        let made = tokio::select! {
-            made = self.make_container(task, app, placed) => made,
+        let limit = self.setting().launch_timeout;
+        let started = tokio::select! {
+            started = tokio::time::timeout(limit, self.bring_up(task, app, placed)) => {
+                started.unwrap_or_else(|_| Err(overdue(task, limit)))
+            }
             () = token.cancelled() => Err(NotLaunched::Aborted),
         };
-        let started = match made {
-            Ok(id) if token.is_cancelled() => Err((Some(id), NotLaunched::Aborted)),
-            Ok(id) => self
-                .start_container(&id, placed)
-                .await
-                .map(|address| (id.clone(), address))
-                .map_err(|why| (Some(id), why)),
-            Err(why) => Err((None, why)),
-        };
-        let task = task.clone();
+        let name = task.to_string();
         match started {
             Ok((id, address)) => {
                 let at = self.setting().clock.now();
-                self.report(Report::Started { task, handle: Handle::Container(id), address, at });
+                self.report(Report::Started { task: task.clone(), handle: Handle::Container(id), address, at });
             }
-            Err((id, why)) => {
+            Err(why) => {
                 // The name is wanted again for the next try. What was being made while it was given up has it too.
-                self.remove_container(&id.unwrap_or_else(|| task.to_string())).await;
-                self.report(Report::NotLaunched { task, why });
+                self.remove_container(&name).await;
+                self.report(Report::NotLaunched { task: task.clone(), why });
             }
         }
     }
 
-    async fn make_container(&self, task: &TaskId, app: &App, placed: &Placed) -> Result<String, NotLaunched> {
-        let docker = &self.setting().docker;
-        let sandbox = self.setting().sandboxes.make(task);
-        sandbox.map_err(|error| NotLaunched::Failed(format!("cannot make the sandbox: {error}")))?;
-        let spec = self.spec(task, app, placed);
-        let forced = app.container.as_ref().and_then(|container| container.docker.as_ref());
-        if forced.is_some_and(|docker| docker.force_pull_image) {
-            docker.pull_image(&spec.image).await.map_err(|error| not_launched(&error, placed))?;
-        }
-        match docker.create_instance(spec.clone()).await {
-            Err(DockerError::NotFound { .. }) => {
-                docker.pull_image(&spec.image).await.map_err(|error| not_launched(&error, placed))?;
-                docker.create_instance(spec).await.map_err(|error| not_launched(&error, placed))
+    async fn bring_up(
+        &self,
+        task: &TaskId,
+        app: &App,
+        placed: &Placed,
+    ) -> Result<(String, Option<IpAddr>), NotLaunched> {
+        let furnished = self.furnish(task, app, Readers::Everybody).await;
+        furnished.map_err(|error| NotLaunched::Failed(error.to_string()))?;
+        self.report(Report::Launching(task.clone()));
+        let spec = self.spec(task, app, placed).map_err(NotLaunched::Failed)?;
+        let started = match self.make_and_start(&spec, app).await {
+            // Somebody removed it since the connection to Docker was made.
+            Err(error) if error.is_network_missing() && spec.network == self.setting().network => {
+                tracing::warn!(network = spec.network.name(), "the network is gone and made anew");
+                self.remove_container(&spec.name).await;
+                match self.ensure_network().await {
+                    Ok(()) => self.make_and_start(&spec, app).await,
+                    Err(error) => Err(error),
+                }
             }
-            made => made.map_err(|error| not_launched(&error, placed)),
-        }
-    }
-
-    async fn start_container(&self, id: &str, placed: &Placed) -> Result<Option<IpAddr>, NotLaunched> {
-        let docker = &self.setting().docker;
-        docker.start_container(id).await.map_err(|error| not_launched(&error, placed))?;
-        match docker.container(id).await.map_err(|error| not_launched(&error, placed))? {
-            Some(SeenContainer { state: ContainerState::Running { address }, .. }) => Ok(address),
+            started => started,
+        };
+        let id = started.map_err(|error| not_launched(&error, placed))?;
+        match self.setting().docker.container(&id).await.map_err(|error| not_launched(&error, placed))? {
+            Some(SeenContainer { state: ContainerState::Running { address }, .. }) => Ok((id, address)),
             // It has ended already, which Docker's events tell.
-            _ => Ok(None),
+            _ => Ok((id, None)),
         }
     }
 
-    fn spec(&self, task: &TaskId, app: &App, placed: &Placed) -> InstanceSpec {
+    async fn make_and_start(&self, spec: &InstanceSpec, app: &App) -> Result<String, DockerError> {
+        let docker = &self.setting().docker;
+        let container = app.container.as_ref();
+        if container.and_then(|container| container.docker.as_ref()).is_some_and(|docker| docker.force_pull_image) {
+            docker.pull_image(&spec.image).await?;
+        }
+        let mut spec = spec.clone();
+        if container.is_some_and(|container| container.kind == ContainerKind::Mesos) {
+            spec.working_dir = self.mesos_workdir(&spec.image).await?;
+        }
+        let id = match docker.create_instance(spec.clone()).await {
+            Err(DockerError::NotFound { .. }) => {
+                docker.pull_image(&spec.image).await?;
+                docker.create_instance(spec).await?
+            }
+            // Of an earlier try, which Docker went on with after it had been given up.
+            Err(error) if error.is_name_taken() => {
+                docker.remove_container(&spec.name).await?;
+                docker.create_instance(spec).await?
+            }
+            made => made?,
+        };
+        docker.start_container(&id).await?;
+        Ok(id)
+    }
+
+    /// Where programs of Mesos' own containers begin: where the image says, or in the sandbox.
+    async fn mesos_workdir(&self, image: &str) -> Result<Option<String>, DockerError> {
+        let docker = &self.setting().docker;
+        let said = match docker.image_workdir(image).await {
+            Err(DockerError::NotFound { .. }) => {
+                docker.pull_image(image).await?;
+                docker.image_workdir(image).await?
+            }
+            said => said?,
+        };
+        Ok(said.is_none().then(|| sandbox::INSIDE.to_owned()))
+    }
+
+    fn spec(&self, task: &TaskId, app: &App, placed: &Placed) -> Result<InstanceSpec, String> {
         let setting = self.setting();
-        let docker = app.container.as_ref().and_then(|container| container.docker.as_ref());
+        let container = app.container.as_ref();
+        let docker = container.and_then(|container| container.docker.as_ref());
         let name = task.to_string();
         let mut env = environment::of_task(app, task, &placed.ports, &setting.host, sandbox::INSIDE);
-        env.entry("MESOS_CONTAINER_NAME".to_owned()).or_insert_with(|| name.clone());
+        if container.is_some_and(|container| container.kind == ContainerKind::Docker) {
+            env.entry("MESOS_CONTAINER_NAME".to_owned()).or_insert_with(|| format!("mesos-{}", Uuid::new_v4()));
+        }
         let mut container_labels = setting.labels.clone();
         container_labels
             .extend([(labels::ENGINE.to_owned(), setting.engine.clone()), (labels::TASK.to_owned(), name.clone())]);
@@ -95,15 +139,17 @@ impl Tasks {
             Some(cmd) => (Some(vec!["/bin/sh".to_owned()]), Some(vec!["-c".to_owned(), cmd.clone()])),
             None => (None, (!app.args.is_empty()).then(|| app.args.clone())),
         };
-        InstanceSpec {
+        let own = setting.sandboxes.sandbox(task);
+        let parameters = docker.map(|docker| docker.parameters.as_slice()).unwrap_or_default();
+        let options = parameters.iter().map(|option| RunOption::parse(&option.key, &option.value));
+        Ok(InstanceSpec {
             name,
             image: docker.map(|docker| docker.image.clone()).unwrap_or_default(),
             entrypoint,
             command,
             env: env.into_iter().collect(),
             labels: container_labels,
-            sandbox: Some((setting.sandboxes.sandbox(task), sandbox::INSIDE.to_owned())),
-            network: if is_on_host_network(app) { InstanceNetwork::Host } else { setting.network.clone() },
+            network: self.network(app),
             ports: published(app, placed, setting.address),
             memory_bytes: mebibytes(limit(app, "mem").unwrap_or(app.mem).max(MIN_MEMORY_MIB)),
             cpu_shares: shares(app.cpus),
@@ -112,6 +158,28 @@ impl Tasks {
             user: app.user.clone(),
             tty: app.tty.unwrap_or(false),
             privileged: docker.is_some_and(|docker| docker.privileged),
+            working_dir: None,
+            binds: binds(app, &own)?,
+            options: options.collect::<Result<_, _>>().map_err(|error| error.to_string())?,
+            sandbox: Some((own, sandbox::INSIDE.to_owned())),
+        })
+    }
+
+    fn network(&self, app: &App) -> InstanceNetwork {
+        let named = app.networks.iter().find(|network| network.mode == NetworkMode::Container);
+        match named.and_then(|network| network.name.clone()) {
+            Some(name) => InstanceNetwork::Named(name),
+            None if is_on_host_network(app) => InstanceNetwork::Host,
+            None => self.setting().network.clone(),
+        }
+    }
+
+    /// Makes the engine's own network, if it has one and that is missing.
+    async fn ensure_network(&self) -> Result<(), DockerError> {
+        let setting = self.setting();
+        match &setting.network {
+            InstanceNetwork::Named(name) => setting.docker.ensure_network(name, setting.labels.clone()).await,
+            _ => Ok(()),
         }
     }
 
@@ -186,9 +254,7 @@ impl Tasks {
     async fn follow_connection(&self) -> Result<(), DockerError> {
         let Self(shared) = self;
         let (docker, engine) = (&shared.setting.docker, &shared.setting.engine);
-        if let InstanceNetwork::Named(name) = &shared.setting.network {
-            docker.ensure_network(name, shared.setting.labels.clone()).await?;
-        }
+        self.ensure_network().await?;
         let asked = shared.setting.clock.now();
         // Docker's own seconds, begun one earlier.
         let since = jiff::Timestamp::now().as_second() - 1;
@@ -246,6 +312,19 @@ fn published(app: &App, placed: &Placed, address: IpAddr) -> Vec<PublishedPort> 
         }
     }
     published
+}
+
+/// The app's host volumes, as Docker is asked for them.
+fn binds(app: &App, own: &Path) -> Result<Vec<Bind>, String> {
+    let volumes = app.container.iter().flat_map(|container| &container.volumes);
+    let bind = |volume| {
+        let volume = HostVolume::read(volume).map_err(|error| format!("a volume {error}"))?;
+        if volume.leaves(own) {
+            return Err(format!("the volume {volume} leads out of the sandbox by a link"));
+        }
+        Ok(volume.bind(own, sandbox::INSIDE))
+    };
+    volumes.map(bind).collect()
 }
 
 /// What the app may use at most, where that differs from what it asks for.

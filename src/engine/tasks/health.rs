@@ -1,18 +1,22 @@
 //! Probing: asks tasks whether they serve.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::process::Command;
+use tokio::process::Child;
 
 use super::super::Moment;
 use super::super::health::{self, Outcome};
-use super::super::instance::{Handle, TaskId};
-use super::super::ports::is_on_host_network;
+use super::super::instance::{Handle, Ports, TaskId};
+use super::super::ports::{is_on_host_network, mappings};
+use super::account::Account;
+use super::commands::end_group;
 use super::{Report, Tasks};
-use crate::marathon::{App, HealthCheck, HealthProtocol};
+use crate::docker::Ran;
+use crate::marathon::{App, HealthCheck, HealthProtocol, IpProtocol};
 
 /// A task to be asked.
 #[derive(Debug, Clone)]
@@ -41,68 +45,121 @@ pub(super) static CLIENT: LazyLock<Option<reqwest::Client>> = LazyLock::new(|| {
 });
 
 impl Tasks {
-    /// Asks until it is stopped: at once, often until the task has served, then at the check's interval.
+    /// Asks until it is stopped: often until the task has served, then at the check's interval.
     pub(super) async fn check_health(&self, subject: &Subject, index: usize) {
         let Some(check) = subject.app.health_checks.get(index) else { return };
+        let up_for = || self.setting().clock.now().since(subject.started);
+        tokio::time::sleep(health::delay(check).saturating_sub(up_for())).await;
         let mut has_served = false;
         loop {
             let outcome = self.probe(subject, check).await;
             has_served |= outcome.is_ok();
             self.report(Report::Probed { task: subject.task.clone(), check: index, outcome });
-            let up_for = self.setting().clock.now().since(subject.started);
-            tokio::time::sleep(health::pause(check, has_served, up_for)).await;
+            tokio::time::sleep(health::pause(check, has_served, up_for())).await;
         }
     }
 
     async fn probe(&self, subject: &Subject, check: &HealthCheck) -> Outcome {
         let patience = Duration::from_secs(check.timeout_seconds.max(1));
+        if check.protocol == HealthProtocol::Command {
+            return self.succeeds(subject, check, patience).await;
+        }
         let asked = async {
+            let target = SocketAddr::new(self.address(subject, check).await?, port(subject, check)?);
             match check.protocol {
-                HealthProtocol::Tcp | HealthProtocol::MesosTcp => connects(target(subject, check)?).await,
-                HealthProtocol::Http | HealthProtocol::MesosHttp => answers("http", subject, check).await,
-                HealthProtocol::Https | HealthProtocol::MesosHttps => answers("https", subject, check).await,
-                HealthProtocol::Command => self.succeeds(subject, check).await,
+                HealthProtocol::Http | HealthProtocol::MesosHttp => answers("http", target, check).await,
+                HealthProtocol::Https | HealthProtocol::MesosHttps => answers("https", target, check).await,
+                _ => connects(target).await,
             }
         };
-        let in_time = tokio::time::timeout(patience, asked).await;
-        in_time.unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs())))
+        tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(too_late(patience)))
     }
 
-    /// Runs the check's command where the task runs.
-    async fn succeeds(&self, subject: &Subject, check: &HealthCheck) -> Outcome {
+    /// Where a task is asked: a container at its own address, all that is on the host's network there.
+    async fn address(&self, subject: &Subject, check: &HealthCheck) -> Result<IpAddr, String> {
+        let container = match &subject.handle {
+            Handle::Container(id) if !is_on_host_network(&subject.app) => Some(id),
+            _ => None,
+        };
+        match (check.ip_protocol, container) {
+            (IpProtocol::V4, None) => Ok(Ipv4Addr::LOCALHOST.into()),
+            (IpProtocol::V6, None) => Ok(Ipv6Addr::LOCALHOST.into()),
+            (IpProtocol::V4, Some(_)) => Ok(subject.address),
+            (IpProtocol::V6, Some(id)) => match self.setting().docker.container_address_v6(id).await {
+                Ok(Some(address)) => Ok(address.into()),
+                Ok(None) => Err("the container has no IPv6 address: its network must have IPv6 enabled".to_owned()),
+                Err(error) => Err(error.in_full()),
+            },
+        }
+    }
+
+    /// Runs the check's command where the task runs, with all that the task finds there.
+    async fn succeeds(&self, subject: &Subject, check: &HealthCheck, patience: Duration) -> Outcome {
         let command = check.command.as_ref().map(|command| command.value.clone()).unwrap_or_default();
+        let argv = ["/bin/sh".to_owned(), "-c".to_owned(), command];
         let status = match &subject.handle {
-            Handle::Container(id) => {
-                let argv = ["/bin/sh", "-c", &command].map(str::to_owned).to_vec();
-                let ran = self.setting().docker.run_in_container(id, argv).await;
-                ran.map_err(|error| error.in_full())?
-            }
-            Handle::Process { .. } => {
-                let sandbox = self.setting().sandboxes.sandbox(&subject.task);
-                let ran = Command::new("/bin/sh")
-                    .args(["-c", &command])
-                    .env_clear()
-                    .env("PATH", &self.setting().path)
-                    .envs(self.check_environment(subject))
-                    .current_dir(sandbox)
-                    .stdin(std::process::Stdio::null())
-                    .stdout(std::process::Stdio::null())
-                    .stderr(std::process::Stdio::null())
-                    .kill_on_drop(true)
-                    .status()
-                    .await;
-                i64::from(ran.map_err(|error| error.to_string())?.code().unwrap_or(-1))
-            }
+            Handle::Container(id) => self.run_inside(id, argv.to_vec(), patience).await?,
+            Handle::Process { .. } => self.run_beside(subject, &argv, patience).await?,
         };
         if status == 0 { Ok(()) } else { Err(format!("the command exited with status {status}")) }
     }
 
-    fn check_environment(&self, subject: &Subject) -> std::collections::BTreeMap<String, String> {
-        let ports = super::super::instance::Ports { host: subject.listen.clone(), listen: subject.listen.clone() };
-        let sandbox = self.setting().sandboxes.sandbox(&subject.task);
-        let host = &self.setting().host;
-        super::super::environment::of_task(&subject.app, &subject.task, &ports, host, &sandbox.to_string_lossy())
+    async fn run_inside(&self, id: &str, argv: Vec<String>, patience: Duration) -> Result<i64, String> {
+        match self.setting().docker.run_in_container(id, argv, patience).await.map_err(|error| error.in_full())? {
+            Ran::Exited(status) => Ok(status),
+            Ran::Runs(pid) => {
+                // Docker has no way to end it; the machine has, if the number is one of this machine's.
+                if let Some(pid) = pid.filter(|pid| is_of_container(*pid, id)) {
+                    end_group(pid);
+                }
+                Err(too_late(patience))
+            }
+        }
     }
+
+    async fn run_beside(&self, subject: &Subject, argv: &[String; 3], patience: Duration) -> Result<i64, String> {
+        let ports = Ports { host: subject.listen.clone(), listen: subject.listen.clone() };
+        let account = Account::of(&subject.app).map_err(|error| error.to_string())?;
+        let mut command = self.command(ENV, argv, &subject.task, &subject.app, &ports, account);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let mut running = Group(Some(command.spawn().map_err(|error| error.to_string())?));
+        match tokio::time::timeout(patience, running.ended()).await {
+            Ok(ended) => Ok(i64::from(ended.map_err(|error| error.to_string())?.code().unwrap_or(-1))),
+            Err(_) => Err(too_late(patience)),
+        }
+    }
+}
+
+/// Becomes the program that is named after it.
+const ENV: &str = "/usr/bin/env";
+
+/// A process that leads a group, which ends with its owner unless it has ended by itself.
+struct Group(Option<Child>);
+
+impl Group {
+    async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+        let Some(child) = &mut self.0 else { return Err(std::io::ErrorKind::NotFound.into()) };
+        let status = child.wait().await?;
+        self.0 = None;
+        Ok(status)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0.as_ref().and_then(Child::id).and_then(|pid| i32::try_from(pid).ok()) {
+            end_group(pid);
+        }
+    }
+}
+
+fn too_late(patience: Duration) -> String {
+    format!("no answer within {} s", patience.as_secs())
+}
+
+/// Whether a process runs in that container.
+fn is_of_container(pid: i32, id: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(id))
 }
 
 async fn connects(target: SocketAddr) -> Outcome {
@@ -110,8 +167,7 @@ async fn connects(target: SocketAddr) -> Outcome {
 }
 
 /// 200 to 399 is good.
-async fn answers(scheme: &str, subject: &Subject, check: &HealthCheck) -> Outcome {
-    let target = target(subject, check)?;
+async fn answers(scheme: &str, target: SocketAddr, check: &HealthCheck) -> Outcome {
     let path = check.path.as_deref().unwrap_or("/");
     let slash = if path.starts_with('/') { "" } else { "/" };
     let Some(client) = CLIENT.as_ref() else { return Err("HTTP checks cannot be made".to_owned()) };
@@ -130,12 +186,20 @@ pub(super) fn in_full(error: &reqwest::Error) -> String {
     text
 }
 
-/// Where a check asks: its own port, or the one of its index.
-fn target(subject: &Subject, check: &HealthCheck) -> Result<SocketAddr, String> {
+/// The port a check asks at: its own, or the one of its index.
+fn port(subject: &Subject, check: &HealthCheck) -> Result<u16, String> {
+    if let Some(port) = check.port {
+        return Ok(port_inside(subject, check, port));
+    }
     let by_index = check.port_index.and_then(|index| subject.listen.get(usize::try_from(index).ok()?).copied());
-    let port = check.port.or(by_index).ok_or("the check names no port of the app")?;
-    let on_host = matches!(subject.handle, Handle::Process { .. }) || is_on_host_network(&subject.app);
-    Ok(SocketAddr::new(if on_host { IpAddr::from([127, 0, 0, 1]) } else { subject.address }, port))
+    by_index.ok_or_else(|| "the check names no port of the app".to_owned())
+}
+
+/// Marathon's own checks name a port of the host; behind that one the container has perhaps another.
+fn port_inside(subject: &Subject, check: &HealthCheck, port: u16) -> u16 {
+    let mut mapped = mappings(&subject.app).iter().zip(&subject.listen);
+    let behind = mapped.find(|(mapping, _)| mapping.host_port == Some(port) && health::is_marathons(check.protocol));
+    behind.map_or(port, |(_, listen)| *listen)
 }
 
 #[cfg(test)]
@@ -143,25 +207,31 @@ mod tests {
     use super::super::super::samples::bridge;
     use super::*;
 
-    fn subject(listen: Vec<u16>, handle: Handle) -> Subject {
+    fn subject(listen: Vec<u16>) -> Subject {
         Subject {
             task: "a.instance-0ec8a2b0-e722-11f1-aa61-0242189058f9._app.1".parse().unwrap(),
             app: Arc::new(bridge("/a", &[(0, Some(0)), (8080, Some(0))])),
             started: Moment::from_millis(0),
             listen,
-            handle,
+            handle: Handle::Container("c".into()),
             address: [172, 17, 0, 2].into(),
         }
     }
 
     #[test]
-    fn a_containers_own_address_is_asked() {
-        let subject = subject(vec![31000, 8080], Handle::Container("c".into()));
+    fn a_containers_own_port_is_asked() {
+        let mut subject = subject(vec![31000, 8080]);
         let check = HealthCheck { port_index: Some(1), ..HealthCheck::new(HealthProtocol::MesosTcp) };
-        assert_eq!(target(&subject, &check).unwrap().to_string(), "172.17.0.2:8080");
+        assert_eq!(port(&subject, &check), Ok(8080));
         let check = HealthCheck { port: Some(9), ..check };
-        assert_eq!(target(&subject, &check).unwrap().to_string(), "172.17.0.2:9");
-        assert!(target(&subject, &HealthCheck::new(HealthProtocol::Tcp)).is_err());
+        assert_eq!(port(&subject, &check), Ok(9));
+        assert!(port(&subject, &HealthCheck::new(HealthProtocol::Tcp)).is_err());
+
+        subject.app = Arc::new(bridge("/a", &[(0, Some(0)), (8080, Some(80))]));
+        let own = HealthCheck { port: Some(80), ..HealthCheck::new(HealthProtocol::Http) };
+        assert_eq!(port(&subject, &own), Ok(8080));
+        let agents = HealthCheck { port: Some(80), ..HealthCheck::new(HealthProtocol::MesosHttp) };
+        assert_eq!(port(&subject, &agents), Ok(80));
     }
 
     #[tokio::test]
@@ -176,10 +246,9 @@ mod tests {
                 tokio::io::AsyncReadExt::read(&mut stream, &mut asked).await.unwrap();
                 tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await.unwrap();
             });
-            let mut subject = subject(vec![port], Handle::Process { pid: 1, started: 1 });
-            subject.address = [127, 0, 0, 1].into();
-            let check = HealthCheck { port_index: Some(0), ..HealthCheck::new(HealthProtocol::Http) };
-            assert_eq!(answers("http", &subject, &check).await.is_ok(), good, "{status}");
+            let check = HealthCheck::new(HealthProtocol::Http);
+            let target = SocketAddr::from(([127, 0, 0, 1], port));
+            assert_eq!(answers("http", target, &check).await.is_ok(), good, "{status}");
             server.await.unwrap();
         }
     }

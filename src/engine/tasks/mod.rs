@@ -1,8 +1,10 @@
 //! Carries out what the core decided: containers and processes are launched, followed, ended and cleaned up, and
 //! everything that happens to them is reported.
 
+mod account;
 mod commands;
 mod containers;
+pub mod fetch;
 mod health;
 mod readiness;
 mod sandbox;
@@ -95,6 +97,10 @@ pub struct Setting {
     pub host: String,
     /// `$PATH` of command tasks.
     pub path: String,
+    /// Apps may reach this machine.
+    pub trusts_apps: bool,
+    /// The longest that a launch may take, from its first fetch until the task runs.
+    pub launch_timeout: Duration,
     pub sandboxes: Sandboxes,
     pub clock: Clock,
 }
@@ -141,8 +147,11 @@ impl Tasks {
                         tasks.launch_container(&task, &app, &placed, &token).await;
                         lock(&tasks.0.launches).remove(&task);
                     } else {
+                        let child = tasks.launch_command(&task, &app, &placed, &token).await;
                         lock(&tasks.0.launches).remove(&task);
-                        tasks.run_command(&task, &app, &placed).await;
+                        if let Some(child) = child {
+                            tasks.await_child(&task, child).await;
+                        }
                     }
                 });
             }
