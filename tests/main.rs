@@ -6,6 +6,7 @@
 mod e2e;
 mod engine;
 mod engine_api;
+mod engine_launch;
 mod house;
 mod init;
 mod keys;

@@ -448,6 +448,8 @@ impl From<LogOutput> for ContainerOutput {
 
 #[cfg(test)]
 mod tests {
+    use bollard::models::ContainerSummaryNetworkSettings;
+
     use super::*;
 
     #[test]
@@ -476,6 +478,27 @@ mod tests {
         assert_eq!((binding.host_ip.as_deref(), binding.host_port.as_deref()), (Some("127.0.0.1"), Some("31000")));
         assert_eq!(host.mounts.unwrap()[0].target.as_deref(), Some("/mnt/mesos/sandbox"));
         assert_eq!(body.exposed_ports, Some(vec!["31000/tcp".to_owned()]));
+    }
+
+    #[test]
+    fn only_what_does_not_run_needs_more_than_the_list() {
+        let networks = HashMap::from([(
+            "paas-dev".to_owned(),
+            EndpointSettings { ip_address: Some("172.18.0.2".into()), ..EndpointSettings::default() },
+        )]);
+        let listed = |state| ContainerSummary {
+            id: Some("c".into()),
+            labels: Some(HashMap::from([("k".into(), "v".into())])),
+            state: Some(state),
+            network_settings: Some(ContainerSummaryNetworkSettings { networks: Some(networks.clone()) }),
+            ..ContainerSummary::default()
+        };
+        let running = SeenContainer::listed(listed(ContainerSummaryStateEnum::RUNNING)).unwrap();
+        assert_eq!(running.state, ContainerState::Running { address: Some([172, 18, 0, 2].into()) });
+        assert_eq!((running.id.as_str(), running.labels["k"].as_str()), ("c", "v"));
+        for other in [ContainerSummaryStateEnum::CREATED, ContainerSummaryStateEnum::EXITED] {
+            assert_eq!(SeenContainer::listed(listed(other)).unwrap_err(), "c");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub struct TestEngine {
     network: String,
     arguments: Vec<String>,
     credentials: Option<String>,
+    variables: Vec<(String, String)>,
     process: Option<Child>,
     address: Option<SocketAddr>,
     _image: Arc<ProbeImage>,
@@ -59,6 +60,7 @@ impl TestEngine {
             network: format!("paas-engine-test-{}-{number}", std::process::id()),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             credentials: credentials.map(str::to_owned),
+            variables: Vec::new(),
             process: None,
             address: None,
             _image: ProbeImage::there(),
@@ -79,6 +81,7 @@ impl TestEngine {
         let path = std::env::var_os("PATH").unwrap_or_default();
         command.env_clear().env("PATH", path).args(["engine", "--listen", listen, "--state"]).arg(self.state.path());
         command.args(["--network", &self.network, "--label", &self.label()]).args(&self.arguments);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.envs(self.credentials.iter().map(|text| ("MESOSPHERE_HTTP_CREDENTIALS", text)));
         command.stdin(Stdio::null());
         command
@@ -93,6 +96,18 @@ impl TestEngine {
         self.process = Some(process);
         let url = line.trim().strip_prefix("listening on http://");
         self.address = Some(url.unwrap_or_else(|| panic!("the engine said {line:?}")).parse().unwrap());
+    }
+
+    /// Starts it anew with one more variable in its own environment.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self.terminate();
+        self.launch();
+    }
+
+    /// The network of its containers.
+    pub fn network(&self) -> &str {
+        &self.network
     }
 
     /// `kill -9`

@@ -2,7 +2,7 @@
 //! file elsewhere.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -52,6 +52,8 @@ impl SandboxDir {
             if entry.file_type()?.is_dir() {
                 self.make_dir(&target)?;
                 let mode = entry.metadata()?.permissions();
+                // Only who may write to a directory may move something out of it.
+                std::fs::set_permissions(entry.path(), Permissions::from_mode(0o700))?;
                 self.take_in(&entry.path(), &target)?;
                 File::from(self.open_beneath(&target, OFlags::DIRECTORY)?).set_permissions(mode)?;
             } else {
@@ -107,7 +109,7 @@ pub(super) fn open_to(readers: Readers, path: &Path) -> io::Result<()> {
             let mode = found.mode();
             let executable = found.is_dir() || mode & 0o100 != 0;
             let readable = if executable { 0o555 } else { 0o444 };
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o7777 | readable))?;
+            std::fs::set_permissions(path, Permissions::from_mode(mode & 0o7777 | readable))?;
         }
     }
     if found.is_dir() {
@@ -172,7 +174,7 @@ mod tests {
         let (program, data) = (sandbox.path().join("program"), sandbox.path().join("data"));
         for (path, mode) in [(&program, 0o700), (&data, 0o600)] {
             std::fs::write(path, "x").unwrap();
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         }
         let outside = tempfile::NamedTempFile::new().unwrap();
         symlink(outside.path(), sandbox.path().join("link")).unwrap();
