@@ -7,6 +7,7 @@ mod e2e;
 mod engine;
 mod engine_api;
 mod engine_launch;
+mod engine_mesos;
 mod house;
 mod init;
 mod keys;

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::docker::Socket;
 use crate::engine;
-use crate::model::Secret;
+use crate::model::{Period, Secret};
 use crate::ui::{Answer, Exit, Failure, Ui, log_to_stderr};
 
 /// Run apps in this machine's Docker and answer Marathon's REST API; runs until SIGTERM, tasks keep running then
@@ -65,6 +65,9 @@ pub(super) struct Engine {
     /// Give up launches of tasks that take longer, and try again
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = clap::value_parser!(u32).range(1..))]
     task_launch_timeout: u32,
+    /// How long the files of a task are kept after it ended
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    keep_sandboxes: Period,
     /// A label for every container and network that is made
     #[arg(long = "label", value_name = "K=V")]
     labels: Vec<Label>,
@@ -183,6 +186,7 @@ impl Engine {
             credentials: credentials(var("MESOSPHERE_HTTP_CREDENTIALS"))?,
             max_concurrent_requests: self.max_concurrent_requests.map(|limit| limit.get().into()),
             access_control_allow_origin: self.access_control_allow_origin,
+            keep_sandboxes: self.keep_sandboxes.get(),
             path: var("PATH").unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").to_owned(),
         })
     }

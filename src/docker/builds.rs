@@ -49,7 +49,7 @@ pub struct BuildContainer {
 impl Docker {
     /// Makes the container; nothing runs yet.
     pub async fn create_build(&self, spec: BuildContainerSpec) -> Result<BuildContainer, DockerError> {
-        let docker = Self { api: self.api.clone().with_timeout(spec.patience), socket: self.socket.clone() };
+        let docker = Self { api: self.api.clone().with_timeout(spec.patience), ..self.clone() };
         let created = docker
             .api
             .create_container(None::<CreateContainerOptions>, spec.into_body())

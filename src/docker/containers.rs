@@ -12,7 +12,7 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, EventsOptionsBuilder, InspectContainerOptions, ListContainersOptions,
-    LogsOptionsBuilder, RemoveContainerOptions, StopContainerOptionsBuilder,
+    RemoveContainerOptions, StopContainerOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
@@ -232,23 +232,6 @@ impl Docker {
         }
     }
 
-    /// The last `lines` of what a container wrote; without a number, all that Docker keeps.
-    pub async fn container_log(&self, id: &str, lines: Option<u32>) -> Result<Vec<ContainerOutput>, DockerError> {
-        let options = LogsOptionsBuilder::new()
-            .stdout(true)
-            .stderr(true)
-            .tail(&lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string()))
-            .build();
-        match self.api.logs(id, Some(options)).try_collect::<Vec<_>>().await {
-            Ok(written) => Ok(written.into_iter().map(ContainerOutput::from).collect()),
-            // Removed, or being removed, and its log with it.
-            Err(cause) if is_missing(&cause) || is_conflict(&cause) => {
-                Err(DockerError::NotFound { what: "container", name: id.to_owned() })
-            }
-            Err(cause) => Err(self.failure(format!("read the log of {id:.12}"), cause)),
-        }
-    }
-
     /// The deaths of containers with the label, from `since` on (seconds since 1970), until the connection ends. Docker
     /// remembers its last 256 events, so that none is missed between asking what there is and listening.
     pub fn container_deaths(
@@ -346,10 +329,12 @@ impl InstanceSpec {
             binds: Some(self.binds.iter().map(ToString::to_string).collect()),
             privileged: Some(self.privileged),
             log_config: Some(HostConfigLogConfig {
-                typ: Some("json-file".to_owned()),
+                // It keeps bytes as they are; a file of JSON only has those that are text.
+                typ: Some("local".to_owned()),
                 config: Some(HashMap::from([
                     ("max-size".to_owned(), LOG_FILE_SIZE.to_owned()),
                     ("max-file".to_owned(), LOG_FILES.to_owned()),
+                    ("compress".to_owned(), "false".to_owned()),
                 ])),
             }),
             ..HostConfig::default()

@@ -93,7 +93,7 @@ impl Docker {
     }
 
     fn patient(&self) -> Self {
-        Self { api: self.api.clone().with_timeout(PATIENCE), socket: self.socket.clone() }
+        Self { api: self.api.clone().with_timeout(PATIENCE), ..self.clone() }
     }
 
     async fn create_layer(&self, layer: &Layer) -> Result<String, DockerError> {

@@ -7,12 +7,15 @@ mod images;
 mod import;
 mod labelled;
 pub mod labels;
+mod logs;
 mod networks;
 mod run_options;
+mod usage;
 mod version;
 mod volumes;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use builds::{BuildContainer, BuildContainerSpec};
 pub use containers::{
@@ -23,7 +26,9 @@ pub use exec::Ran;
 pub use images::{Image, PushImageError, Tag};
 pub use import::{Layer, LayerError};
 pub use labelled::{Labels, Removed};
+pub use logs::LogPiece;
 pub use run_options::{Bind, InvalidBind, InvalidRunOption, RunOption};
+pub use usage::Usage;
 
 /// Where Docker's API is: a unix socket's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +39,7 @@ pub struct Socket(pub PathBuf);
 pub struct Docker {
     api: bollard::Docker,
     socket: Socket,
+    raw: Arc<logs::RawClient>,
 }
 
 /// Why Docker did not do what was asked.
@@ -64,7 +70,7 @@ impl Docker {
         let path = socket.0.to_string_lossy().into_owned();
         let api = bollard::Docker::connect_with_unix(&path, Self::TIMEOUT_SECONDS, &version::common(&socket))
             .map_err(|cause| DockerError::Unreachable { socket: socket.clone(), cause })?;
-        Ok(Self { api, socket })
+        Ok(Self { api, socket, raw: Arc::default() })
     }
 
     /// Asks whether Docker answers at all.

@@ -24,6 +24,7 @@ pub mod moment;
 pub mod plan;
 pub mod ports;
 pub mod reading;
+pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod serve;

@@ -16,13 +16,15 @@ use super::api::{Api, Shared};
 use super::clock::Clock;
 use super::core::Core;
 use super::event::{Hub, Place};
+use super::instance::{Instance, TaskId};
 use super::journal::{Journal, JournalError, Past};
 use super::ledger::Machine;
 use super::listen;
 use super::ports::HostPorts;
 use super::reading::Rules;
+use super::record::Record;
 use super::supervisor::{Desk, Supervisor};
-use super::tasks::{Sandboxes, Setting, Tasks};
+use super::tasks::{Sandboxes, Setting, Tasks, user_name};
 use crate::docker::{Docker, DockerError, InstanceNetwork, Socket};
 use crate::model::Secret;
 
@@ -55,6 +57,8 @@ pub struct Options {
     pub access_control_allow_origin: Vec<String>,
     /// The longest that a launch may take.
     pub task_launch_timeout: Duration,
+    /// How long the files of a task are kept after it ended.
+    pub keep_sandboxes: Duration,
 }
 
 /// What of the machine an engine gives to tasks; all there is of what is not said.
@@ -131,6 +135,8 @@ impl Engine {
         let ports = HostPorts::new(options.ports.clone(), options.address).beginning_anywhere(random);
         let share = options.share.of(machine(&options.state).map_err(EngineError::Machine)?);
         let core = Core::new(journal.load()?, place.clone(), share, ports, clock.now());
+        let sandboxes = Sandboxes::keeping(&absolute(&options.state), options.keep_sandboxes);
+        take_stock(&sandboxes, &core);
         let setting = Setting {
             docker,
             engine: engine.clone(),
@@ -141,7 +147,7 @@ impl Engine {
             path: options.path,
             trusts_apps: options.allow_commands,
             launch_timeout: options.task_launch_timeout,
-            sandboxes: Sandboxes::in_state(&absolute(&options.state)),
+            sandboxes,
             clock: clock.clone(),
         };
         let (reporter, reports) = mpsc::unbounded_channel();
@@ -150,8 +156,8 @@ impl Engine {
         let users = rustix::process::geteuid().is_root();
         let rules = Rules { commands: options.allow_commands, users, ..Rules::default() };
         let past = Past::open(&options.state)?;
-        let (supervisor, asker, board) =
-            Supervisor::new(Desk { core, journal, rules: rules.clone() }, tasks.clone(), hub.clone(), clock, reports);
+        let desk = Desk { core, journal, rules: rules.clone() };
+        let (supervisor, asker, board) = Supervisor::new(desk, tasks.clone(), hub.clone(), clock.clone(), reports);
         let (shutdown, abdication) = (CancellationToken::new(), CancellationToken::new());
         let api = Api::new(Shared {
             asker,
@@ -164,6 +170,8 @@ impl Engine {
             leader: leader(address),
             credentials: options.credentials,
             framework: format!("{engine}-0000"),
+            user: user_name(),
+            since: clock.now(),
             ports: options.ports,
             max_requests: options.max_concurrent_requests,
             origins: options.access_control_allow_origin,
@@ -186,6 +194,10 @@ impl Engine {
             let tasks = self.tasks.clone();
             async move { tasks.follow_docker().await }
         });
+        let keeping_house = tokio::spawn({
+            let tasks = self.tasks.clone();
+            async move { tasks.keep_house().await }
+        });
         let stopped = CancellationToken::new();
         let supervising = tokio::spawn({
             let (supervisor, stopped, end_commands) = (self.supervisor, stopped.clone(), self.end_commands);
@@ -199,6 +211,7 @@ impl Engine {
         self.shutdown.cancel();
         let served = serving.await;
         docker.abort();
+        keeping_house.abort();
         stopped.cancel();
         if let Err(error) = supervising.await {
             tracing::error!(%error, "the supervisor did not end as it should");
@@ -215,6 +228,16 @@ fn leader(address: SocketAddr) -> String {
         ip => ip,
     };
     SocketAddr::new(ip, address.port()).to_string()
+}
+
+/// What an earlier engine left of tasks, before anything is launched.
+fn take_stock(sandboxes: &Sandboxes, core: &Core) {
+    let alive = core.all_instances().filter(|instance| instance.is_alive()).filter_map(Instance::task).collect();
+    let last = |task: &TaskId| {
+        let instance = core.instance(&task.instance).filter(|instance| instance.incarnation == task.incarnation)?;
+        Record::of(instance, core.definition(instance)?)
+    };
+    sandboxes.take_stock(&alive, last, core.now());
 }
 
 fn absolute(path: &Path) -> PathBuf {

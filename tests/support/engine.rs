@@ -148,6 +148,10 @@ impl TestEngine {
     pub fn state(&self) -> &std::path::Path {
         self.state.path()
     }
+    /// The engine's own process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the engine runs").id()
+    }
     /// On everything it makes in Docker.
     pub fn label(&self) -> String {
         format!("paas.home={}", self.state.path().display())

@@ -82,6 +82,10 @@ pub struct Shared {
     /// `user:password`, asked of every request.
     pub credentials: Option<Secret>,
     pub framework: String,
+    /// Whose processes the engine's commands are, by name.
+    pub user: String,
+    /// When the engine began.
+    pub since: Moment,
     pub ports: std::ops::RangeInclusive<u16>,
     /// How many requests may be answered at the same time; event streams do not count once they have begun.
     pub max_requests: Option<usize>,
@@ -153,6 +157,11 @@ impl Api {
         let method = request.method().clone();
         let resource = resource.asked_by(&method);
         let methods = resource.methods();
+        if let Resource::Mesos(page) = resource
+            && let Some(refusal) = page.refusal(&method)
+        {
+            return refusal;
+        }
         if method == Method::OPTIONS {
             return Answer::options(methods);
         }
@@ -241,9 +250,7 @@ impl Api {
             Resource::Deployment(id) => self.delete_deployment(id, asked).await,
             Resource::Queue => Ok(self.queue(&asked)),
             Resource::QueueDelay(id) => self.forget_delay(read_id(&id)?).await,
-            Resource::Agents => Ok(self.agents()),
-            Resource::AgentState => Ok(self.agent_state().await),
-            Resource::FilesRead => Ok(self.read_file(asked).await),
+            Resource::Mesos(page) => self.mesos(page, &asked).await,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use axum::http::Method;
 
+use super::mesos::Page;
+
 /// A resource of Marathon's API. Ids are as they stand in the URL, without slashes around them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Resource {
@@ -45,11 +47,8 @@ pub(super) enum Resource {
     PodStatuses,
     Plugins,
     Plugin(String),
-    /// Mesos' master: its agents, of which this engine is the only one.
-    Agents,
-    /// Mesos' agent: what it runs and ran, and where their files are.
-    AgentState,
-    FilesRead,
+    /// Something of Mesos' API.
+    Mesos(Page),
 }
 
 impl Resource {
@@ -88,10 +87,7 @@ impl Resource {
             ("v2", ["pods", id @ ..]) => Some(Self::of_pods(id)),
             ("v2", ["plugins"]) => Some(Self::Plugins),
             ("v2", ["plugins", id, ..]) => Some(Self::Plugin((*id).to_owned())),
-            ("slaves", []) | ("master", ["slaves"]) => Some(Self::Agents),
-            ("state", []) | ("slave(1)", ["state"]) => Some(Self::AgentState),
-            ("files", ["read"]) => Some(Self::FilesRead),
-            _ => None,
+            (first, rest) => Page::of(first, rest).map(Self::Mesos),
         }
     }
 
@@ -145,15 +141,7 @@ impl Resource {
     /// The media type that it answers with; none when that depends, or is its own matter.
     pub(super) fn gives(&self) -> Option<&'static str> {
         match self {
-            Self::Root
-            | Self::Ping
-            | Self::Events
-            | Self::Ui
-            | Self::Help
-            | Self::Public
-            | Self::Agents
-            | Self::AgentState
-            | Self::FilesRead => None,
+            Self::Root | Self::Ping | Self::Events | Self::Ui | Self::Help | Self::Public | Self::Mesos(_) => None,
             Self::Prometheus => Some("text/plain"),
             _ => Some("application/json"),
         }
@@ -175,6 +163,7 @@ impl Resource {
             Self::Leader | Self::AppTasks(_) => &[Method::GET, Method::HEAD, Method::DELETE],
             Self::AppTask(..) | Self::Deployment(_) | Self::QueueDelay(_) => REMOVE,
             Self::Restart(_) | Self::TasksDelete => POST,
+            Self::Mesos(page) => page.methods(),
             _ => READ,
         }
     }
@@ -294,7 +283,7 @@ mod tests {
             Resource::PodStatuses => 34,
             Resource::Plugins => 35,
             Resource::Plugin(_) => 36,
-            Resource::Agents | Resource::AgentState | Resource::FilesRead => return None,
+            Resource::Mesos(_) => return None,
         })
     }
 

@@ -12,6 +12,7 @@ use super::super::health::{self, CheckHealth, Outcome, Verdict};
 use super::super::instance::{
     End, Goal, Handle, Instance, InstanceId, KillReason, Live, Phase, Placed, TaskId, kill_grace,
 };
+use super::super::record::Record;
 use super::super::waiting::Reject;
 use super::{Core, Effect, is_container, is_waiting};
 use crate::docker::ContainerState;
@@ -231,7 +232,9 @@ impl Core {
         };
         let ports = instance.host_ports().to_vec();
         let reason = instance.kill.take();
-        instance.phase = Phase::Ended(End { state, message: message.to_owned(), at: now, address, health });
+        let end = End { state, message: message.to_owned(), at: now, address, health };
+        let record = Record::of(instance, &app).map(|record| Box::new(record.ended(&end)));
+        instance.phase = Phase::Ended(end);
         instance.waiting_since = now;
         instance.not_before = Some(now.plus(PAUSE));
         let (goal, version) = (instance.goal, instance.version.clone());
@@ -244,7 +247,7 @@ impl Core {
         if matches!(state, TaskState::Failed | TaskState::Finished | TaskState::Error) {
             self.backoff_mut().ended(&app, now);
         }
-        self.effects.push(Effect::Bury { task: task.clone(), handle });
+        self.effects.push(Effect::Bury { task: task.clone(), handle, record });
         self.changed(id);
         if goal != Goal::Running {
             self.remove_instance(id);
@@ -557,7 +560,7 @@ impl Core {
     /// Something runs that no instance stands for.
     fn bury_unknown(&mut self, task: &TaskId, handle: &Handle) {
         self.effects.push(Effect::Kill { task: task.clone(), handle: handle.clone(), grace: Duration::ZERO });
-        self.effects.push(Effect::Bury { task: task.clone(), handle: Some(handle.clone()) });
+        self.effects.push(Effect::Bury { task: task.clone(), handle: Some(handle.clone()), record: None });
     }
 
     /// The instance whose present task it is.

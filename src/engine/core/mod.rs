@@ -23,6 +23,7 @@ use super::group::Group;
 use super::instance::{Handle, Instance, InstanceId, Phase, Placed, TaskId};
 use super::ledger::{Ledger, Machine};
 use super::ports::{HostPorts, is_on_host_network};
+use super::record::Record;
 use crate::marathon::{App, DeploymentId, Event, EventKind, LastTaskFailure, PathId};
 
 pub use change::{Accepted, How, MAX_DEPLOYMENTS, Refused};
@@ -66,6 +67,8 @@ pub enum Effect {
     Bury {
         task: TaskId,
         handle: Option<Handle>,
+        /// What stays known of it; none for what no instance stands for.
+        record: Option<Box<Record>>,
     },
     /// Remove a container that belongs to no task.
     RemoveContainer {

@@ -18,8 +18,7 @@ use super::commands::overdue;
 use super::fetch::Readers;
 use super::{Report, Tasks, sandbox};
 use crate::docker::{
-    Bind, ContainerOutput, ContainerState, DockerError, InstanceNetwork, InstanceSpec, PublishedPort, RunOption,
-    SeenContainer, labels,
+    Bind, ContainerState, DockerError, InstanceNetwork, InstanceSpec, PublishedPort, RunOption, SeenContainer, labels,
 };
 use crate::marathon::{App, ContainerKind, NetworkMode};
 
@@ -27,8 +26,6 @@ use crate::marathon::{App, ContainerKind, NetworkMode};
 const MAX_PROCESSES: u32 = 4096;
 /// Mesos gives no task less.
 const MIN_MEMORY_MIB: f64 = 32.0;
-/// How much of a container's output is kept when it is removed.
-const KEPT_LINES: u32 = 5000;
 
 impl Tasks {
     /// Starts a container; what came of it is reported.
@@ -194,35 +191,6 @@ impl Tasks {
         if let Ok(None) = self.setting().docker.container(id).await {
             self.report(Report::Ended { task: task.clone(), exit: Exit::Unknown("the container was removed") });
         }
-    }
-
-    /// Keeps a container's output and removes it.
-    pub(super) async fn bury_container(&self, task: &TaskId, id: &str) {
-        match self.setting().docker.container_log(id, Some(KEPT_LINES)).await {
-            Ok(written) => {
-                if let Err(error) = self.setting().sandboxes.keep_output(task, &written) {
-                    tracing::warn!(%task, %error, "cannot keep the output of a task");
-                }
-            }
-            // Somebody else removed it.
-            Err(DockerError::NotFound { .. }) => {}
-            Err(error) => tracing::warn!(%task, error = error.in_full(), "cannot read the output of a task"),
-        }
-        self.remove_container(id).await;
-    }
-
-    /// One of the outputs of a container that is there: 0 is stdout, 1 stderr.
-    pub(super) async fn container_output(&self, task: &TaskId, index: usize) -> Option<Vec<u8>> {
-        let written = self.setting().docker.container_log(&task.to_string(), None).await.ok()?;
-        let mut bytes = Vec::new();
-        for output in &written {
-            match output {
-                ContainerOutput::Out(part) if index == 0 => bytes.extend_from_slice(part),
-                ContainerOutput::Err(part) if index == 1 => bytes.extend_from_slice(part),
-                _ => {}
-            }
-        }
-        Some(bytes)
     }
 
     pub(super) async fn remove_container(&self, id: &str) {

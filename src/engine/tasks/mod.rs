@@ -5,9 +5,13 @@ mod account;
 mod commands;
 mod containers;
 pub mod fetch;
+mod files;
 mod health;
+mod output;
 mod readiness;
+mod retention;
 mod sandbox;
+mod usage;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -23,12 +27,14 @@ use super::clock::Clock;
 use super::core::{Effect, Exit, NotLaunched, SeenTask, is_container};
 use super::health::Outcome;
 use super::instance::{Handle, TaskId};
+use super::record::Record;
 use crate::docker::{Docker, InstanceNetwork};
-use crate::marathon::{CheckResult, ReadinessResult};
+use crate::marathon::{CheckResult, ReadinessResult, TaskState};
 
 pub(in crate::engine) use commands::end_all;
 pub use commands::find_process;
-pub use sandbox::Sandboxes;
+pub use files::{Found, Listed, read_at, user_name};
+pub use sandbox::{KEPT_FOR, Sandboxes};
 
 /// Between the announcement of a task's end, by an event, and its SIGTERM: load balancers that follow the events can
 /// turn away from it meanwhile.
@@ -74,14 +80,6 @@ pub enum Report {
     DockerDown,
 }
 
-/// What there is at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    Bytes(Vec<u8>),
-    Directory,
-    Nothing,
-}
-
 /// Where and how tasks run.
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -120,6 +118,7 @@ struct Shared {
     readiness: Mutex<HashMap<TaskId, AbortHandle>>,
     /// Processes that are children of this one: whoever launched them waits for them.
     children: Mutex<HashSet<TaskId>>,
+    outputs: output::Outputs,
 }
 
 impl Tasks {
@@ -132,6 +131,7 @@ impl Tasks {
             watchers: Mutex::default(),
             readiness: Mutex::default(),
             children: Mutex::default(),
+            outputs: output::Outputs::default(),
         }))
     }
 
@@ -184,10 +184,11 @@ impl Tasks {
                     }
                 });
             }
-            Effect::Bury { task, handle } => {
+            Effect::Bury { task, handle, record } => {
                 self.unwatch(&task);
+                let record = record.map_or_else(|| Record::unknown(task, TaskState::Killed), |record| *record);
                 let tasks = self.clone();
-                self.spawn(async move { tasks.bury(&task, handle).await });
+                self.spawn(async move { tasks.bury(record, handle).await });
             }
             Effect::RemoveContainer { id } => {
                 let tasks = self.clone();
@@ -204,6 +205,9 @@ impl Tasks {
             return;
         }
         let mut handles = Vec::new();
+        if let Handle::Container(id) = &subject.handle {
+            self.has_output(&subject.task, id);
+        }
         for check in 0..subject.app.health_checks.len() {
             let (tasks, subject) = (self.clone(), subject.clone());
             handles.push(self.spawn(async move { tasks.check_health(&subject, check).await }));
@@ -238,39 +242,58 @@ impl Tasks {
         }
     }
 
-    /// The tasks whose output is kept.
-    pub async fn known(&self) -> Vec<TaskId> {
+    /// The tasks that have a directory, and what is known of those that ended.
+    pub async fn known(&self) -> Vec<(TaskId, Option<Record>)> {
         let sandboxes = self.setting().sandboxes.clone();
         tokio::task::spawn_blocking(move || sandboxes.tasks()).await.unwrap_or_default()
     }
 
+    /// Where all tasks' directories are said to be.
+    pub fn place(&self) -> String {
+        self.setting().sandboxes.place().display().to_string()
+    }
     /// Where a task's files are said to be.
     pub fn directory(&self, task: &TaskId) -> String {
         self.setting().sandboxes.directory(task).display().to_string()
     }
-
-    /// What a task wrote to the output of that path.
-    pub async fn output(&self, path: &str) -> Output {
-        let Some((task, name)) = self.setting().sandboxes.file(path) else { return Output::Nothing };
-        let index = match name.as_str() {
-            "stdout" => 0,
-            "stderr" => 1,
-            "" if self.setting().sandboxes.directory(&task).is_dir() => return Output::Directory,
-            _ => return Output::Nothing,
-        };
-        let kept = tokio::fs::read(&self.setting().sandboxes.outputs(&task)[index]).await;
-        match kept {
-            Ok(bytes) => Output::Bytes(bytes),
-            // A container that runs still has it. Its name is the task's id.
-            Err(_) => self.container_output(&task, index).await.map_or(Output::Nothing, Output::Bytes),
-        }
+    /// How long the directory of an ended task is kept.
+    pub fn kept_for(&self) -> Duration {
+        self.setting().sandboxes.kept_for()
     }
 
-    async fn bury(&self, task: &TaskId, handle: Option<Handle>) {
-        if let Some(Handle::Container(id)) = handle {
-            self.bury_container(task, &id).await;
+    /// Opens a task's file. An output has what was written up to now.
+    pub async fn open_file(&self, path: &str) -> Found {
+        let Some(spot) = self.spot(path).await else { return Found::Nothing };
+        let sandboxes = self.setting().sandboxes.clone();
+        tokio::task::spawn_blocking(move || sandboxes.open(&spot)).await.unwrap_or(Found::Nothing)
+    }
+
+    /// What is in one of a task's directories, by name; none when it is none.
+    pub async fn list_files(&self, path: &str) -> Option<Vec<Listed>> {
+        let spot = self.spot(path).await?;
+        let sandboxes = self.setting().sandboxes.clone();
+        tokio::task::spawn_blocking(move || sandboxes.list(&spot)).await.ok().flatten()
+    }
+
+    async fn spot(&self, path: &str) -> Option<files::Spot> {
+        let spot = self.setting().sandboxes.spot(path)?;
+        if spot.has_outputs() {
+            self.catch_up(&spot.task).await;
         }
-        self.setting().sandboxes.forget_old(task.instance.app()).await;
+        Some(spot)
+    }
+
+    async fn bury(&self, record: Record, handle: Option<Handle>) {
+        if let Some(Handle::Container(id)) = handle {
+            self.complete_output(&record.task, &id).await;
+            self.remove_container(&id).await;
+        }
+        let (sandboxes, now) = (self.setting().sandboxes.clone(), self.setting().clock.now());
+        let task = record.task.clone();
+        let noted = tokio::task::spawn_blocking(move || sandboxes.ended(&record, now)).await;
+        if let Ok(Err(error)) = noted {
+            tracing::warn!(%task, %error, "cannot note that a task has ended");
+        }
     }
 
     fn setting(&self) -> &Setting {
