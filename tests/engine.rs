@@ -1,5 +1,4 @@
-//! `paas engine` with real Docker: Marathon's recorded answers, and what no recording shows: being killed, being fast,
-//! never being without an instance.
+//! `paas engine` with real Docker: what no recording shows: being killed, being fast, never being without an instance.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -11,32 +10,6 @@ use serde_json::{Value, json};
 use crate::support::engine::{TestEngine, probe_app};
 use crate::support::figures::figure;
 use crate::support::http;
-
-/// The recordings in which every step must match.
-const KEPT: [&str; 4] = ["docker-release", "groups", "app-updates", "command-app"];
-
-#[test]
-fn a_recorded_marathons_answers_are_matched() {
-    let engine = TestEngine::start();
-    let place = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/marathon");
-    let mut names: Vec<_> = std::fs::read_dir(format!("{place}/transcripts"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .collect();
-    names.sort();
-    let replay =
-        Command::new("python3").arg(format!("{place}/replay.py")).arg(engine.url()).args(&names).output().unwrap();
-    let said = String::from_utf8_lossy(&replay.stdout).into_owned();
-    let counts = said.lines().filter(|line| line.contains(" match, "));
-    let total = said.lines().last().unwrap_or_default();
-    let shown: Vec<&str> = counts.clone().filter_map(|line| line.rsplit('/').next()).chain([total]).collect();
-    figure(&format!("transcripts of a real Marathon, replayed:\n  {}", shown.join("\n  ")));
-    for name in KEPT {
-        let all = counts.clone().any(|line| line.contains(&format!("/{name}.json:")) && line.ends_with(" 0 differ"));
-        assert!(all, "{name} differs:\n{said}");
-    }
-}
 
 /// On a machine that does nothing else this is far below the limit. On one that runs other tests Docker alone takes
 /// longer than that now and then, so Docker's own time is measured beside it.

@@ -6,6 +6,8 @@
 mod e2e;
 mod engine;
 mod engine_api;
+mod engine_behaviour;
+mod engine_contract;
 mod engine_launch;
 mod engine_mesos;
 mod house;

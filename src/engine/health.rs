@@ -16,6 +16,9 @@ pub struct CheckHealth {
     pub last_failure: Option<Moment>,
     pub last_failure_cause: Option<String>,
     pub consecutive_failures: u32,
+    /// Marathon itself looked, and found what does not count yet.
+    #[serde(default)]
+    pub is_looked_at: bool,
 }
 
 /// What a probe found.
@@ -28,6 +31,8 @@ pub enum Verdict {
     Unchanged,
     /// It serves now and did not, or the other way round.
     Changed,
+    /// It is first seen not to serve, which is said of it though it does not count yet.
+    Noticed,
     /// It failed too often.
     Kill,
 }
@@ -37,9 +42,9 @@ impl CheckHealth {
     pub fn is_alive(&self) -> bool {
         self.last_success.is_some() && self.last_success > self.last_failure
     }
-    /// Whether any result counted yet.
+    /// Whether any result is to be shown yet.
     pub fn is_known(&self) -> bool {
-        self.last_success.is_some() || self.last_failure.is_some()
+        self.is_looked_at || self.last_success.is_some() || self.last_failure.is_some()
     }
 
     /// Takes in a result of the check for a task that has run since `started`.
@@ -52,9 +57,11 @@ impl CheckHealth {
                 self.last_success = Some(now.max(self.last_failure.map_or(now, Moment::next)));
                 self.consecutive_failures = 0;
             }
-            // A program that comes up is no failure: until it has served once, it has its grace.
+            // A program that comes up is no failure: until it has served once, it has its grace. An agent does not even
+            // mention it, while Marathon shows such an instance as one that does not serve.
             Err(_) if self.first_success.is_none() && now.since(started) < patience(check) => {
-                return Verdict::Unchanged;
+                self.is_looked_at = is_marathons(check.protocol);
+                return if known == self.is_known() { Verdict::Unchanged } else { Verdict::Noticed };
             }
             Err(cause) => {
                 let last = now.max(self.last_success.map_or(now, Moment::next));
@@ -135,7 +142,7 @@ mod tests {
         };
         results.iter().map(note).collect()
     }
-    use Verdict::{Changed, Kill, Unchanged};
+    use Verdict::{Changed, Kill, Noticed, Unchanged};
 
     #[test]
     fn failures_within_the_grace_do_not_count_until_it_has_served() {
@@ -144,6 +151,16 @@ mod tests {
             verdicts(&check, &[(10, false), (60, false), (900, true), (1000, false), (2000, false)]),
             [Unchanged, Unchanged, Changed, Changed, Kill]
         );
+    }
+
+    #[test]
+    fn marathon_shows_from_its_first_look_what_does_not_serve_yet() {
+        let check = check(HealthProtocol::Http, 10, 1);
+        assert_eq!(
+            verdicts(&check, &[(10, false), (60, false), (10_000, false), (11_000, false)]),
+            [Noticed, Unchanged, Unchanged, Kill]
+        );
+        assert_eq!(verdicts(&check, &[(10, false), (60, true), (70, false)]), [Noticed, Changed, Changed]);
     }
 
     #[test]

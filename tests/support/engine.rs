@@ -11,6 +11,9 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::contract;
+use super::event_stream::EventStream;
+
 /// How many engines this test run has made.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
@@ -34,6 +37,11 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The value of a header, in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
@@ -139,6 +147,20 @@ impl TestEngine {
         }
     }
 
+    /// Waits so long until it has ended by itself, however well.
+    #[track_caller]
+    pub fn ends(&mut self, patience: Duration) {
+        let mut process = self.process.take().expect("the engine runs");
+        let deadline = Instant::now() + patience;
+        while process.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                self.process = Some(process);
+                panic!("the engine does not end");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address.expect("the engine was started")
     }
@@ -157,18 +179,28 @@ impl TestEngine {
         format!("paas.home={}", self.state.path().display())
     }
 
+    #[track_caller]
     pub fn get(&self, path: &str) -> Reply {
         self.ask("GET", path, None)
     }
+    #[track_caller]
     pub fn put(&self, path: &str, body: &Value) -> Reply {
         self.ask("PUT", path, Some(body))
     }
+    #[track_caller]
+    pub fn post(&self, path: &str, body: &Value) -> Reply {
+        self.ask("POST", path, Some(body))
+    }
+    #[track_caller]
     pub fn delete(&self, path: &str) -> Reply {
         self.ask("DELETE", path, None)
     }
+    #[track_caller]
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Reply {
         self.try_ask(method, path, body, self.credentials.as_deref()).unwrap()
     }
+    /// Asks, and holds the answer to the contract. An error is that of the connection.
+    #[track_caller]
     pub fn try_ask(
         &self,
         method: &str,
@@ -196,7 +228,21 @@ impl TestEngine {
         let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| std::io::Error::other("no whole answer"))?;
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| std::io::Error::other("no status"))?;
-        Ok(Reply { status, head: head.to_lowercase(), body: body.to_owned() })
+        let reply = Reply { status, head: head.to_lowercase(), body: body.to_owned() };
+        // The engine was killed while it answered.
+        let length = reply.header("content-length").and_then(|length| length.parse().ok());
+        if method != "HEAD" && length.is_some_and(|length: usize| reply.body.len() < length) {
+            return Err(std::io::Error::other("no whole answer"));
+        }
+        if let Err(violation) = contract::check_answer(method, path, status, &reply.body) {
+            panic!("the contract is broken: {violation}");
+        }
+        Ok(reply)
+    }
+
+    /// Listens to its events from now on.
+    pub fn listen(&self) -> EventStream {
+        EventStream::open(self.address(), "")
     }
 
     /// Asks until the answer is as wanted, and gives it.

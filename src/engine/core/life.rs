@@ -293,10 +293,10 @@ impl Core {
         let was_alive = known.is_alive();
         let verdict = known.note(check, outcome, started, now);
         let alive = known.is_alive();
-        let counted = outcome.is_err() && verdict != Verdict::Unchanged || known.consecutive_failures > 1;
+        let counted = known.consecutive_failures > 0;
         let told = verdict != Verdict::Unchanged;
         let healthy = live.health.iter().all(CheckHealth::is_alive);
-        if counted && outcome.is_err() && !is_agents_own(check) {
+        if counted && !is_agents_own(check) {
             self.tell_about(&task.instance, |instance| event::health_check_failed(instance, check));
         }
         if told {
