@@ -258,40 +258,6 @@ impl Docker {
     }
 }
 
-impl DockerError {
-    /// Another program, or another container, has the host's port.
-    pub fn is_port_taken(&self) -> bool {
-        let Self::Failed { cause, .. } = self else { return false };
-        let text = cause.to_string();
-        text.contains("port is already allocated") || text.contains("address already in use")
-    }
-    /// The network that the container was to be on is not there.
-    pub fn is_network_missing(&self) -> bool {
-        let Self::Failed { cause, .. } = self else { return false };
-        let text = cause.to_string();
-        is_missing(cause) && text.contains("network") && text.contains("not found")
-    }
-    /// Another container has the name.
-    pub fn is_name_taken(&self) -> bool {
-        let Self::Failed { cause, .. } = self else { return false };
-        is_conflict(cause) && cause.to_string().contains("name")
-    }
-    /// Docker itself does not answer, so that nothing is known about what was asked.
-    pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
-    }
-    /// The failure and all its causes in one line.
-    pub fn in_full(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
-    }
-}
-
 impl InstanceSpec {
     fn into_body(self) -> ContainerCreateBody {
         let host_config = self.host_config();
