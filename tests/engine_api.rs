@@ -155,7 +155,7 @@ fn an_engine_that_abdicates_is_started_again_with_everything_it_had() {
     let asked = Instant::now();
     assert_eq!(engine.delete("/v2/leader").ok().json(), json!({ "message": "Leadership abdicated" }));
     assert_eq!(engine.get("/ping").status, 200);
-    assert_eq!(engine.ended().code(), Some(103));
+    assert_eq!(engine.ended(std::time::Duration::from_secs(20)).code(), Some(103));
     assert!(asked.elapsed() >= Duration::from_millis(500), "the answer had no time");
     engine.launch();
     let after = engine.get("/v2/apps/a").json();

@@ -1,7 +1,9 @@
 //! `paas engine` as a process, with a state, a network and containers of its own; all of it goes when this is dropped.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -17,15 +19,91 @@ use super::event_stream::EventStream;
 /// How many engines this test run has made.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
-pub struct TestEngine {
-    state: TempDir,
-    network: String,
+/// The Docker that an engine is given.
+#[derive(Debug, Clone)]
+pub enum DockerAt {
+    /// The machine's, in which the engine's network and containers are removed at the end.
+    Machine,
+    /// A real one of the test's own, which goes with all that is in it.
+    Own(PathBuf),
+    /// A double, which has nothing that would stay.
+    Double(PathBuf),
+}
+
+/// An engine to be started; what is not said is as most tests want it.
+#[derive(Debug, Clone)]
+pub struct Setup {
     arguments: Vec<String>,
     credentials: Option<String>,
-    variables: Vec<(String, String)>,
+    docker: DockerAt,
+    state: Option<PathBuf>,
+    environment: Vec<(String, String)>,
+    open_files: Option<u32>,
+}
+
+impl Setup {
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self
+    }
+    pub fn credentials(mut self, credentials: Option<&str>) -> Self {
+        self.credentials = credentials.map(str::to_owned);
+        self
+    }
+    pub fn docker(mut self, docker: DockerAt) -> Self {
+        self.docker = docker;
+        self
+    }
+    /// A directory of the test's own for the state.
+    pub fn state(mut self, directory: &Path) -> Self {
+        self.state = Some(directory.to_owned());
+        self
+    }
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+    /// The soft limit of open files that the engine begins with.
+    pub fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
+    pub fn start(self) -> TestEngine {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let own = tempfile::Builder::new().prefix("paas-engine-").tempdir().unwrap();
+        let image = matches!(self.docker, DockerAt::Machine).then(ProbeImage::there);
+        let mut engine = TestEngine {
+            state: self.state.clone().unwrap_or_else(|| own.path().join("state")),
+            log: own.path().join("log"),
+            network: format!("paas-engine-test-{}-{number}", std::process::id()),
+            setup: self,
+            process: None,
+            address: None,
+            _own: own,
+            _image: image,
+        };
+        engine.launch();
+        // Made once Docker was asked; nothing of it can come after the test has cleaned up.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while matches!(engine.setup.docker, DockerAt::Machine) && !engine.has_network() {
+            assert!(Instant::now() < deadline, "the engine has no network");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        engine
+    }
+}
+
+pub struct TestEngine {
+    setup: Setup,
+    state: PathBuf,
+    /// What it said on its standard error.
+    log: PathBuf,
+    network: String,
     process: Option<Child>,
     address: Option<SocketAddr>,
-    _image: Arc<ProbeImage>,
+    _own: TempDir,
+    _image: Option<Arc<ProbeImage>>,
 }
 
 /// What an engine answered.
@@ -55,42 +133,58 @@ impl Reply {
 }
 
 impl TestEngine {
-    /// An engine that runs commands too, as the root's does.
-    /// Its share is what the agent of the recordings had, whatever this machine has.
+    /// An engine that runs commands too, as the root's does. Its share is what the agent of the recordings had, whatever
+    /// this machine has.
+    const USUAL: [&str; 7] = ["--allow-commands", "--cpus", "4", "--mem", "4096", "--disk", "10000"];
+
     pub fn start() -> Self {
-        Self::start_with(&["--allow-commands", "--cpus", "4", "--mem", "4096", "--disk", "10000"], None)
+        Self::setup().start()
     }
 
     pub fn start_with(arguments: &[&str], credentials: Option<&str>) -> Self {
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let mut engine = Self {
-            state: tempfile::Builder::new().prefix("paas-engine-").tempdir().unwrap(),
-            network: format!("paas-engine-test-{}-{number}", std::process::id()),
-            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
-            credentials: credentials.map(str::to_owned),
-            variables: Vec::new(),
-            process: None,
-            address: None,
-            _image: ProbeImage::there(),
-        };
-        engine.launch();
-        // Made once Docker was asked; nothing of it can come after the test has cleaned up.
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !engine.has_network() {
-            assert!(Instant::now() < deadline, "the engine has no network");
-            std::thread::sleep(Duration::from_millis(20));
+        Self::setup().arguments(arguments).credentials(credentials).start()
+    }
+
+    /// For an engine that is not like most.
+    pub fn setup() -> Setup {
+        Setup {
+            arguments: Self::USUAL.map(str::to_owned).to_vec(),
+            credentials: None,
+            docker: DockerAt::Machine,
+            state: None,
+            environment: Vec::new(),
+            open_files: None,
         }
-        engine
     }
 
     /// The command line of this engine, on `listen`.
     pub fn command(&self, listen: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_paas"));
+        let program = env!("CARGO_BIN_EXE_paas");
+        let mut command = match self.setup.open_files {
+            Some(limit) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", &format!("ulimit -Sn {limit}; exec \"$0\" \"$@\""), program]);
+                command
+            }
+            None => Command::new(program),
+        };
         let path = std::env::var_os("PATH").unwrap_or_default();
-        command.env_clear().env("PATH", path).args(["engine", "--listen", listen, "--state"]).arg(self.state.path());
-        command.args(["--network", &self.network, "--label", &self.label()]).args(&self.arguments);
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.envs(self.credentials.iter().map(|text| ("MESOSPHERE_HTTP_CREDENTIALS", text)));
+        command
+            .env_clear()
+            .env("PATH", path)
+            .env("RUST_BACKTRACE", "1")
+            .args(["engine", "--listen", listen, "--state"])
+            .arg(&self.state);
+        command.args(["--label", &self.label()]).args(&self.setup.arguments);
+        // One of a test's own has its default network to itself.
+        if !matches!(self.setup.docker, DockerAt::Own(_)) {
+            command.args(["--network", &self.network]);
+        }
+        if let DockerAt::Own(socket) | DockerAt::Double(socket) = &self.setup.docker {
+            command.arg("--docker").arg(socket);
+        }
+        command.envs(self.setup.credentials.iter().map(|text| ("MESOSPHERE_HTTP_CREDENTIALS", text)));
+        command.envs(self.setup.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());
         command
     }
@@ -98,24 +192,20 @@ impl TestEngine {
     /// Starts it, again at its old address if it had one, and waits until it answers.
     pub fn launch(&mut self) {
         let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
-        let mut process = self.command(&listen).stdout(Stdio::piped()).spawn().unwrap();
+        let log = File::options().create(true).append(true).open(&self.log).unwrap();
+        let mut process = self.command(&listen).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         self.process = Some(process);
         let url = line.trim().strip_prefix("listening on http://");
-        self.address = Some(url.unwrap_or_else(|| panic!("the engine said {line:?}")).parse().unwrap());
+        self.address = Some(url.unwrap_or_else(|| panic!("the engine said {line:?}: {}", self.log())).parse().unwrap());
     }
 
     /// Starts it anew with one more variable in its own environment.
     pub fn set(&mut self, name: &str, value: &str) {
-        self.variables.push((name.to_owned(), value.to_owned()));
+        self.setup.environment.push((name.to_owned(), value.to_owned()));
         self.terminate();
         self.launch();
-    }
-
-    /// The network of its containers.
-    pub fn network(&self) -> &str {
-        &self.network
     }
 
     /// `kill -9`
@@ -128,20 +218,22 @@ impl TestEngine {
     /// SIGTERM; it must end by itself, well.
     #[track_caller]
     pub fn terminate(&mut self) {
-        run("kill", &["-TERM", &self.process.as_ref().expect("the engine runs").id().to_string()]);
-        let status = self.ended();
+        let status = self.ended(Duration::from_secs(20));
         assert!(status.success(), "{status}");
     }
 
-    /// It must end by itself; how it did.
+    /// It must end by itself within that time; how it did.
     #[track_caller]
-    pub fn ended(&mut self) -> ExitStatus {
+    pub fn ended(&mut self, patience: Duration) -> ExitStatus {
         let mut process = self.process.take().expect("the engine runs");
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + patience;
         loop {
             match process.try_wait().unwrap() {
                 Some(status) => return status,
-                None if Instant::now() > deadline => panic!("the engine does not end"),
+                None if Instant::now() > deadline => {
+                    self.process = Some(process);
+                    panic!("the engine does not end");
+                }
                 None => std::thread::sleep(Duration::from_millis(20)),
             }
         }
@@ -167,16 +259,24 @@ impl TestEngine {
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
-    pub fn state(&self) -> &std::path::Path {
-        self.state.path()
+    pub fn state(&self) -> &Path {
+        &self.state
     }
     /// The engine's own process.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("the engine runs").id()
     }
+    /// What it and those before it said on their standard error.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+    /// Its network in Docker.
+    pub fn network(&self) -> &str {
+        &self.network
+    }
     /// On everything it makes in Docker.
     pub fn label(&self) -> String {
-        format!("paas.home={}", self.state.path().display())
+        format!("paas.home={}", self.state.display())
     }
 
     #[track_caller]
@@ -197,7 +297,7 @@ impl TestEngine {
     }
     #[track_caller]
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Reply {
-        self.try_ask(method, path, body, self.credentials.as_deref()).unwrap()
+        self.try_ask(method, path, body, self.setup.credentials.as_deref()).unwrap()
     }
     /// Asks, and holds the answer to the contract. An error is that of the connection.
     #[track_caller]
@@ -266,21 +366,32 @@ impl TestEngine {
 
     fn has_network(&self) -> bool {
         let filter = format!("name=^{}$", self.network);
-        !run("docker", &["network", "ls", "-q", "--filter", &filter]).trim().is_empty()
+        !self.docker(&["network", "ls", "-q", "--filter", &filter]).trim().is_empty()
+    }
+
+    /// Asks the engine's Docker, and gives what was printed, whether it succeeded or not.
+    pub fn docker(&self, arguments: &[&str]) -> String {
+        match &self.setup.docker {
+            DockerAt::Machine => run("docker", arguments),
+            DockerAt::Own(socket) => {
+                run("docker", &[&["-H", &format!("unix://{}", socket.display())][..], arguments].concat())
+            }
+            DockerAt::Double(_) => panic!("a double has no command line"),
+        }
     }
 
     /// Ids of the containers it has, running or not.
     pub fn containers(&self) -> Vec<String> {
         let filter = format!("label={}", self.label());
         let mut ids: Vec<String> =
-            run("docker", &["ps", "-aq", "--no-trunc", "--filter", &filter]).lines().map(str::to_owned).collect();
+            self.docker(&["ps", "-aq", "--no-trunc", "--filter", &filter]).lines().map(str::to_owned).collect();
         ids.sort();
         ids
     }
 
     /// The processes of its command tasks.
     pub fn processes(&self) -> Vec<u32> {
-        let mark = format!("MESOS_SANDBOX={}/", self.state.path().display());
+        let mark = format!("MESOS_SANDBOX={}/", self.state.display());
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let ours = |pid: &u32| {
@@ -293,12 +404,18 @@ impl TestEngine {
 
 impl Drop for TestEngine {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the engine's log:\n{}", self.log());
+        }
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
         }
         for pid in self.processes() {
             run("kill", &["-9", &pid.to_string()]);
+        }
+        if !matches!(self.setup.docker, DockerAt::Machine) {
+            return;
         }
         // What Docker was doing for the engine when that was killed, it still does, so gone once is not gone.
         let mut looks_without = 0;
@@ -372,7 +489,7 @@ impl Drop for ProbeImage {
 }
 
 /// What a program printed, whether it succeeded or not.
-fn run(program: &str, arguments: &[&str]) -> String {
+pub fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -189,15 +189,21 @@ async fn gone(pid: i32, began: u64) {
     }
 }
 
-/// The place of `starttime`, the 22nd field, after the first two, which are the number and the name.
+/// The places of `session` and `starttime`, the 6th and 22nd field, after the first two, which are the number and the
+/// name.
+const SESSION: usize = 6 - 3;
 const START_TIME: usize = 22 - 3;
 
 /// When a process began, in clock ticks since the machine's start; none when there is no such process.
 fn started_at(pid: i32) -> Option<u64> {
+    stat(pid, START_TIME)
+}
+
+fn stat<T: std::str::FromStr>(pid: i32, field: usize) -> Option<T> {
     // The name, in brackets, may hold anything; what follows its end is numbers.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let after_name = stat.rsplit_once(')')?.1;
-    after_name.split_whitespace().nth(START_TIME)?.parse().ok()
+    after_name.split_whitespace().nth(field)?.parse().ok()
 }
 
 fn number(child: &Child) -> i32 {
@@ -251,9 +257,9 @@ fn search(variable: &str) -> Option<Handle> {
     })
 }
 
+/// Asked of `/proc`: the session of the kernel's own threads is 0, which is no process, and `getsid` cannot say so.
 fn is_session_leader(pid: i32) -> bool {
-    let number = Pid::from_raw(pid);
-    number.is_some_and(|number| rustix::process::getsid(Some(number)).is_ok_and(|session| session == number))
+    stat(pid, SESSION) == Some(pid)
 }
 
 fn is_zombie(pid: i32) -> bool {
@@ -295,6 +301,24 @@ mod tests {
         // Ended, though nobody has asked how.
         assert_eq!(find_process(&task, Some(&handle)), None);
         child.wait().await.unwrap();
+    }
+
+    #[test]
+    fn a_process_that_nobody_noted_is_looked_for_among_all_that_the_machine_has() {
+        let task: TaskId = "a.instance-0ec8a2b0-e722-11f1-aa61-0242189058f9._app.2".parse().unwrap();
+        assert_eq!(find_process(&task, None), None);
+        let began =
+            std::process::Command::new(SETSID).args(["sleep", "1000"]).env("MESOS_TASK_ID", task.to_string()).spawn();
+        let mut child = began.unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        // It becomes a session's leader, and then another program.
+        let found = (0..500).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            find_process(&task, None)
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(matches!(found, Some(Handle::Process { pid: found, .. }) if found == pid), "{found:?}");
     }
 
     #[test]
