@@ -49,7 +49,7 @@ fn ended(engine: &TestEngine, task: &str) {
 fn executor(state: &Value, list: &str, task: &str) -> Option<Value> {
     let frameworks = state["frameworks"].as_array().unwrap();
     let all = frameworks.iter().flat_map(|framework| framework[list].as_array().unwrap());
-    all.filter(|executor| executor["id"] == task).cloned().next()
+    all.filter(|executor| executor["id"] == task).next().cloned()
 }
 
 /// The directory of a task, found as a client does that knows nothing but the task's id.
@@ -69,7 +69,7 @@ fn directory(engine: &TestEngine, task: &str) -> String {
 }
 
 fn encoded(path: &str) -> String {
-    path.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    path.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02X}"))
 }
 
 /// Reads a file on from where it was read to, until it ends.
@@ -185,7 +185,7 @@ fn what_was_written_before_the_first_read_is_in_its_answer() {
     }
     // Docker itself takes a moment to take over what a container wrote.
     std::thread::sleep(Duration::from_millis(300));
-    let expected: String = (0..2000).map(|number| format!("line {number}\n")).collect();
+    let expected: String = (0..2000).fold(String::new(), |text, number| text + &format!("line {number}\n"));
     assert_eq!(size(&engine, &format!("{directory}/stdout")), expected.len() as u64);
     assert_eq!(Follower::of(&directory, "stdout").read_on(&engine, 65536), expected);
 }
@@ -233,7 +233,7 @@ fn much_output_is_rotated_and_costs_little_memory() {
         let task = run(&engine, id, &app);
         let directory = directory(&engine, &task);
         let (present, earlier) = (format!("{directory}/stdout"), format!("{directory}/stdout.1"));
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let tail = || {
             let at = size(&engine, &present).saturating_sub(4);
             let piece = engine.get(&format!("/files/read?path={present}&offset={at}&length=10")).ok().json();
@@ -573,7 +573,8 @@ const LEFT_OUT: [(&str, &str); 4] = [
 fn every_field_of_a_real_mesos_that_means_something_here_is_there() {
     let engine = TestEngine::start();
     let running = run(&engine, "/shop/web", &probe_app_on_host());
-    let failed = run(&engine, "/shop/job", &command("while [ ! -e stop ]; do sleep 0.1; done; exit 3"));
+    let failed =
+        run(&engine, "/shop/job", &container("while [ ! -e $MESOS_SANDBOX/stop ]; do sleep 0.1; done; exit 3"));
     std::fs::write(format!("{}/sandbox/stop", directory(&engine, &failed)), "").unwrap();
     ended(&engine, &failed);
     for (recorded, paths) in [

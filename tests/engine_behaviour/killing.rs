@@ -49,11 +49,9 @@ fn tasks_are_killed_by_app_and_host_and_only_there() {
     let (before, others) = (engine.task_ids("/a"), engine.task_ids("/b"));
     let host = engine.tasks("/a")[0]["host"].as_str().unwrap().to_owned();
     assert_eq!(engine.delete("/v2/apps/a/tasks?host=elsewhere.example").ok().json(), json!({ "tasks": [] }));
-    let mut incarnation = 1;
-    for query in ["".to_owned(), format!("?host={host}"), "?host=*".to_owned()] {
+    for (incarnation, query) in (2..).zip([String::new(), format!("?host={host}"), "?host=*".to_owned()]) {
         let running = engine.task_ids("/a");
         assert_eq!(killed(&engine.delete(&format!("/v2/apps/a/tasks{query}")).ok().json()), running);
-        incarnation += 1;
         let next = before.iter().map(|task| format!("{}._app.{incarnation}", instance_and_incarnation(task).0));
         let next: Vec<_> = next.collect();
         holds_soon("the next incarnations", || engine.task_ids("/a") == next);

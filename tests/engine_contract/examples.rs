@@ -383,6 +383,10 @@ fn examples_of_groups_are_taken_whole() {
     // A whole root in old spellings, which takes the place of the group that was there.
     let mut root = read("group.json");
     without_instances(&mut root);
+    // As somebody once got it, with versions, which are no contents.
+    let refused = engine.put("/v2/groups", &root);
+    assert_eq!((refused.status, &refused.json()["details"][0]["path"]), (422, &json!("/version")));
+    without_versions(&mut root);
     engine.put("/v2/groups", &root).ok();
     engine.settled();
     let apps = engine.get("/v2/apps").json()["apps"].clone();
@@ -401,6 +405,11 @@ fn examples_of_groups_are_taken_whole() {
 }
 
 /// The group with all apps below it stopped.
+fn without_versions(group: &mut Value) {
+    group.as_object_mut().map(|fields| fields.remove("version"));
+    group["groups"].as_array_mut().into_iter().flatten().for_each(without_versions);
+}
+
 fn without_instances(group: &mut Value) {
     for app in group["apps"].as_array_mut().into_iter().flatten() {
         app["instances"] = json!(0);

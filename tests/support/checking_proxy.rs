@@ -1,5 +1,6 @@
 //! A proxy that holds every answer and event to the contract on its way to a client that is not ours.
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -66,6 +67,16 @@ impl CheckingProxy {
     }
 }
 
+/// The body as it was before it was compressed, if it was.
+fn unpacked(headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
+    if headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding != "gzip") {
+        return body.to_vec();
+    }
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(body).read_to_end(&mut plain).unwrap();
+    plain
+}
+
 impl Drop for CheckingProxy {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -94,7 +105,8 @@ impl Passage {
             self.events(answer)
         } else {
             let body = answer.bytes().await?;
-            let text = String::from_utf8_lossy(&body);
+            let plain = unpacked(&headers, &body);
+            let text = String::from_utf8_lossy(&plain);
             let checked = contract::check_answer(parts.method.as_str(), &target, status.as_u16(), &text);
             self.note(|seen| {
                 seen.answers += 1;

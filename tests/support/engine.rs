@@ -218,6 +218,7 @@ impl TestEngine {
     /// SIGTERM; it must end by itself, well.
     #[track_caller]
     pub fn terminate(&mut self) {
+        run("kill", &["-TERM", &self.pid().to_string()]);
         let status = self.ended(Duration::from_secs(20));
         assert!(status.success(), "{status}");
     }
