@@ -141,6 +141,99 @@ fn read(stream: &mut TcpStream, until: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The fields of a table of refusals that begins after `heading`.
+fn refused_fields(heading: &str) -> Vec<&'static str> {
+    let lines = DOCS[DOCS.find(heading).expect("the heading is there")..].lines();
+    let table = lines.skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|')).skip(2);
+    table.map(|line| line[2..].split(" | ").next().unwrap_or_default()).collect()
+}
+
+fn refused_definition(field: &str) -> Value {
+    let command = |more: Value| {
+        let mut app = sleeper("/x", 1);
+        app.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        app
+    };
+    let image = |more: Value| {
+        let mut container = json!({ "type": "DOCKER", "docker": { "image": "marathon-probe:1" } });
+        container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "id": "/x", "container": container, "cpus": 0.01, "mem": 8, "instances": 1 })
+    };
+    let volume = |more: Value| image(json!({ "volumes": [more] }));
+    let networks = |names: &[&str]| {
+        let mut app = image(json!({}));
+        app["networks"] = names.iter().map(|name| json!({ "mode": "container", "name": name })).collect();
+        app
+    };
+    match field {
+        "`secrets`" => command(json!({ "secrets": { "s": { "source": "x" } } })),
+        "`env.X.secret`" => command(json!({ "env": { "X": { "secret": "s" } } })),
+        "`container.volumes` with `secret`" => volume(json!({ "containerPath": "a", "secret": "s" })),
+        "`container.docker.pullConfig`" => {
+            image(json!({ "docker": { "image": "marathon-probe:1", "pullConfig": { "secret": "s" } } }))
+        }
+        "`gpus`" => command(json!({ "gpus": 1 })),
+        "`container.volumes` with `external`" => {
+            volume(json!({ "containerPath": "a", "mode": "RW", "external": { "name": "n", "provider": "dvdi" } }))
+        }
+        "`container.volumes` with `persistent`" => {
+            volume(json!({ "containerPath": "a", "mode": "RW", "persistent": { "size": 10 } }))
+        }
+        "`container.appc`" => image(json!({ "type": "MESOS", "docker": null, "appc": { "image": "b" } })),
+        "an id of more than 32 segments" => sleeper(&"/a".repeat(33), 0),
+        "`networks` of a command other than `host`" => command(json!({ "networks": [{ "mode": "container/bridge" }] })),
+        "several `networks` of a container" => {
+            let mut app = networks(&["a", "b"]);
+            app["container"]["type"] = json!("MESOS");
+            app
+        }
+        "`container.volumes` of a command" => command(json!({
+            "container": { "type": "MESOS", "volumes": [{ "containerPath": "a", "hostPath": "/tmp", "mode": "RO" }] }
+        })),
+        "`tty` of a command" => command(json!({ "tty": true })),
+        "`user` of a command" => command(json!({ "user": "nobody" })),
+        _ if field.starts_with("`container.docker.parameters`") => {
+            let parameters = json!([{ "key": "nope", "value": "1" }]);
+            image(json!({ "docker": { "image": "marathon-probe:1", "parameters": parameters } }))
+        }
+        _ if field.starts_with("`fetch`") => command(json!({ "fetch": [{ "uri": "ftp://h/x" }] })),
+        _ if field.starts_with("`constraints`") => command(json!({ "constraints": [["hostname", "LIKE", "(?=a).*"]] })),
+        _ => panic!("no definition has {field}"),
+    }
+}
+
+#[test]
+fn every_field_that_is_documented_as_refused_is_refused() {
+    let engine = TestEngine::start();
+    let always = refused_fields("## Fields and features that are refused");
+    let to_run = refused_fields("Some definitions are taken with `instances: 0`");
+    assert!(always.len() > 10 && to_run.len() > 7, "{always:?} {to_run:?}");
+    for field in always {
+        let refused = match field {
+            "a group's `pods`" => engine.put("/v2/groups/x", &json!({ "pods": [{ "id": "p" }] })),
+            "a group's `enforceRole: true`" => engine.put("/v2/groups/x", &json!({ "enforceRole": true })),
+            field => {
+                let mut app = refused_definition(field);
+                app["instances"] = json!(0);
+                engine.ask("POST", "/v2/apps", Some(&app))
+            }
+        };
+        assert_eq!(refused.status, 422, "{field}: {}", refused.body);
+    }
+    let may_become_others = engine.get("/config").json()["users"] == true;
+    for field in to_run.into_iter().filter(|field| !may_become_others || !field.starts_with("`user`")) {
+        let mut app = refused_definition(field);
+        let refused = engine.ask("POST", "/v2/apps", Some(&app));
+        assert_eq!(refused.status, 422, "{field}: {}", refused.body);
+        app["instances"] = json!(0);
+        let kept = engine.ask("POST", "/v2/apps?force=true", Some(&app));
+        assert_eq!(kept.status, 201, "{field}: {}", kept.body);
+        engine.delete("/v2/apps/x").ok();
+        engine.settled();
+    }
+    assert_eq!(engine.get("/v2/apps").json(), json!({ "apps": [] }));
+}
+
 fn sleeper(id: &str, instances: u32) -> Value {
     json!({ "id": id, "cmd": "exec sleep 1000", "cpus": 0.01, "mem": 8, "instances": instances })
 }
@@ -273,6 +366,14 @@ fn what_waits_is_shown_with_the_offer_that_it_declined() {
     assert_eq!(names, ["ports", "cpus", "mem", "disk"]);
     assert!(offer["resources"][2]["scalar"].as_f64().unwrap() < 1e9);
     assert!(engine.get("/v2/queue").json()["queue"][0].get("lastUnusedOffers").is_none());
+    engine.delete("/v2/apps/big").ok();
+    engine.settled();
+
+    // This host has no racks: what wants one waits, and is not refused.
+    let app = json!({ "cmd": "sleep 1000", "cpus": 0.01, "mem": 8, "constraints": [["rack", "UNIQUE"]] });
+    engine.put("/v2/apps/racked", &app).ok();
+    let waits = |found: &Value| found["queue"][0]["lastUnusedOffers"][0]["reason"] == json!(["UnfulfilledConstraint"]);
+    engine.until("/v2/queue?embed=lastUnusedOffers", "declined", waits);
 }
 
 #[test]

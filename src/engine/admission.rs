@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use serde_json::json;
 
+use super::constraints;
 use super::core::is_container;
 use super::group::Group;
 use super::ports::is_on_host_network;
@@ -12,7 +13,7 @@ use super::reading::{Refusal, Rules};
 use super::tasks::fetch::{Source, Wanted};
 use super::volume::HostVolume;
 use crate::docker::RunOption;
-use crate::marathon::{App, Constraint, NetworkMode};
+use crate::marathon::{App, NetworkMode};
 
 /// Refuses a tree in which an app that changed is to run and cannot. A definition without instances is kept for whoever
 /// can run it.
@@ -61,8 +62,8 @@ fn faults(app: &App, rules: &Rules) -> Vec<(String, String)> {
         }
     }
     for (index, constraint) in app.constraints.iter().enumerate() {
-        let error = "is not supported by this engine: it knows UNIQUE, MAX_PER, CLUSTER, IS and GROUP_BY of hostname";
-        faults.refuse(!is_known(constraint), format!("/constraints({index})"), error);
+        let error = "has a pattern that this engine does not know: neither looking around nor references back";
+        faults.refuse(!constraints::is_known(constraint), format!("/constraints({index})"), error);
     }
     faults.0
 }
@@ -105,12 +106,6 @@ fn of_command(app: &App, rules: &Rules, faults: &mut Faults) {
     faults.refuse(app.tty == Some(true), "/tty", NOT_HERE);
 }
 
-fn is_known(constraint: &Constraint) -> bool {
-    let [field, operator, ..] = constraint.as_slice() else { return false };
-    matches!(field.as_str(), "hostname" | "@hostname")
-        && matches!(operator.as_str(), "UNIQUE" | "MAX_PER" | "CLUSTER" | "IS" | "GROUP_BY")
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::samples::{bridge, command};
@@ -143,10 +138,15 @@ mod tests {
 
     #[test]
     fn what_is_not_done_is_said() {
-        let constraints =
-            vec![vec!["rack".into(), "UNIQUE".into()], vec!["hostname".into(), "LIKE".into(), "a".into()]];
+        let constraint = |fields: &[&str]| fields.iter().map(ToString::to_string).collect();
+        // Whatever can be judged is let in, and waits when this host does not fit.
+        let constraints = vec![
+            constraint(&["rack", "UNIQUE"]),
+            constraint(&["hostname", "LIKE", "a.*"]),
+            constraint(&["hostname", "UNLIKE", "(?!a).*"]),
+        ];
         let app = App { constraints, ..bridge("/a", &[]) };
-        assert_eq!(paths(&app, &roots()), ["/constraints(0)", "/constraints(1)"]);
+        assert_eq!(paths(&app, &roots()), ["/constraints(2)"]);
     }
 
     #[test]

@@ -63,7 +63,11 @@ impl FromStr for TaskId {
 }
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.instance-{}", self.app.segments().join("_"), self.uuid)
+        for (index, segment) in self.app.segments().iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "_" })?;
+            f.write_str(segment)?;
+        }
+        write!(f, ".instance-{}", self.uuid)
     }
 }
 impl fmt::Display for TaskId {

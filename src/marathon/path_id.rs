@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// An absolute id such as `/shop/web`; `/` is the root group. Cheap to clone: it is the key of most that an engine holds.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub struct PathId(Arc<[String]>);
 
 /// The text is no id.
@@ -83,9 +83,9 @@ impl FromStr for PathId {
         Self::resolve(text, &Self::root())
     }
 }
-impl From<PathId> for String {
-    fn from(id: PathId) -> Self {
-        id.to_string()
+impl serde::Serialize for PathId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 impl fmt::Display for PathId {

@@ -70,7 +70,7 @@ impl Api {
             "access_control_allow_origin": shared.origins, "allow_commands": shared.rules.commands,
             "hostname": shared.place.host, "http_credentials": shared.credentials.is_some(),
             "http_max_concurrent_requests": shared.max_requests, "listen": shared.leader,
-            "ports": format!("{}-{}", shared.ports.start(), shared.ports.end()),
+            "ports": format!("{}-{}", shared.ports.start(), shared.ports.end()), "users": shared.rules.users,
         }))
     }
 }
