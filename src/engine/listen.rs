@@ -31,6 +31,17 @@ const MAX_CONNECTIONS: usize = 4096;
 /// which some look at every one there may be.
 const DESCRIPTORS: u64 = 65_536;
 
+/// A client's connection, as far as who answers on it is concerned.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Connection(CancellationToken);
+
+impl Connection {
+    /// Ends it where it stands: its client does not read, so that no end could be told to it.
+    pub(super) fn cut(&self) {
+        self.0.cancel();
+    }
+}
+
 /// Raises this process' limit of open files as far as it may and is of use; a shell's default is 1024.
 pub(super) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
@@ -55,15 +66,22 @@ pub(super) async fn serve(listener: TcpListener, router: Router, shutdown: Cance
             Some(_) = connections.join_next() => continue,
             taken = take_in(&listener, &places) => taken,
         };
-        let service = TowerToHyperService::new(router.clone().layer(Extension(ConnectInfo::<SocketAddr>(client))));
+        let cut = Connection::default();
+        let about = (Extension(ConnectInfo::<SocketAddr>(client)), Extension(cut.clone()));
+        let service = TowerToHyperService::new(router.clone().layer(about));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            // A client that has sent all it will send may still read.
+            .half_close(true)
             .header_read_timeout(HEAD_PATIENCE)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         connections.spawn(async move {
             // How a client breaks off is its own matter.
-            let _ = connection.await;
+            tokio::select! {
+                _ = connection => {}
+                () = cut.0.cancelled() => {}
+            }
             drop(place);
         });
     }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures_util::stream;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::super::event::{self, Frame};
+use super::super::listen::Connection;
 use super::super::reading::Refusal;
 use super::Api;
 use super::answer::Answer;
@@ -16,13 +17,17 @@ use super::request::Asked;
 /// How often a silent stream shows that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// One client's stream.
-struct Stream {
+/// What a client may lag behind, in events, before it is cut off: Marathon's own default.
+const MAX_OUTSTANDING: usize = 1024;
+
+/// One client's stream: takes in every event as it comes, however slowly the client reads.
+struct Feed {
     events: broadcast::Receiver<Frame>,
     /// The kinds that the client wants; none means all.
     kinds: Vec<String>,
+    client: mpsc::Sender<Bytes>,
+    connection: Connection,
     shutdown: CancellationToken,
-    _detached: Detached,
 }
 
 /// Tells the others when a client has gone, however it went.
@@ -37,25 +42,30 @@ impl Drop for Detached {
     }
 }
 
-impl Stream {
-    async fn next(&mut self) -> Option<Bytes> {
-        let silent = tokio::time::sleep(KEEP_ALIVE);
-        tokio::pin!(silent);
+impl Feed {
+    /// Until the client goes, or is cut off because it does not read.
+    async fn run(mut self) {
         loop {
-            let frame = tokio::select! {
-                frame = self.events.recv() => frame,
-                () = &mut silent => return Some(Bytes::from_static(b"\r\n")),
-                () = self.shutdown.cancelled() => return None,
+            let bytes = tokio::select! {
+                frame = self.events.recv() => match frame {
+                    Ok(frame) if !self.wants(&frame) => continue,
+                    Ok(frame) => Bytes::copy_from_slice(frame.text.as_bytes()),
+                    // Many more came at once than anybody could have read.
+                    Err(_) => return self.connection.cut(),
+                },
+                () = tokio::time::sleep(KEEP_ALIVE) => Bytes::from_static(b"\r\n"),
+                () = self.shutdown.cancelled() => return,
+                () = self.client.closed() => return,
             };
-            match frame {
-                Ok(frame) if self.kinds.is_empty() || self.kinds.iter().any(|kind| **kind == *frame.kind) => {
-                    return Some(Bytes::copy_from_slice(frame.text.as_bytes()));
-                }
-                Ok(_) => {}
-                // A client that lags is cut off, and asks anew for what it missed.
-                Err(_) => return None,
+            // It asks anew for what it missed. Its connection takes nothing in, so that it cannot be told.
+            if let Err(mpsc::error::TrySendError::Full(_)) = self.client.try_send(bytes) {
+                return self.connection.cut();
             }
         }
+    }
+
+    fn wants(&self, frame: &Frame) -> bool {
+        self.kinds.is_empty() || self.kinds.iter().any(|kind| **kind == *frame.kind)
     }
 }
 
@@ -67,15 +77,20 @@ impl Api {
         let client = asked.client_ip().to_string();
         let events = self.shared().hub.listen();
         self.tell(event::stream_attached(client.clone()));
-        let stream = Stream {
+        let (sender, receiver) = mpsc::channel(MAX_OUTSTANDING);
+        let feed = Feed {
             events,
             kinds: asked.all("event_type"),
+            client: sender,
+            connection: asked.connection.clone(),
             shutdown: self.shared().shutdown.clone(),
-            _detached: Detached { api: self.clone(), client },
         };
-        let frames = stream::unfold(stream, |mut stream| async move {
-            let frame = stream.next().await?;
-            Some((Ok::<_, std::convert::Infallible>(frame), stream))
+        // It ends with its client's end of the channel, which the answer's body owns.
+        tokio::spawn(feed.run());
+        let detached = Detached { api: self.clone(), client };
+        let frames = stream::unfold((receiver, detached), |(mut receiver, detached)| async move {
+            let frame = receiver.recv().await?;
+            Some((Ok::<_, std::convert::Infallible>(frame), (receiver, detached)))
         });
         Ok(Answer::stream("text/event-stream;charset=utf-8", Body::from_stream(frames)))
     }

@@ -42,6 +42,7 @@ use super::core::{How, Refused};
 use super::event::{Hub, Place};
 use super::group::InvalidTree;
 use super::journal::Past;
+use super::listen::Connection;
 use super::reading::{Refusal, Rules, read_id};
 use super::supervisor::{Asker, Board, Unanswered};
 use super::tasks::Tasks;
@@ -183,7 +184,8 @@ impl Api {
         };
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
         let query = query.map(|Query(pairs)| pairs).unwrap_or_default();
-        let asked = Asked { method, uri: parts.uri, headers: parts.headers, query, body, client };
+        let connection = parts.extensions.get::<Connection>().cloned().unwrap_or_default();
+        let asked = Asked { method, uri: parts.uri, headers: parts.headers, query, body, client, connection };
         self.dispatch(resource, asked).await.unwrap_or_else(Answer::from)
     }
 

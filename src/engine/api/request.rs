@@ -7,6 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Uri, header};
 use http_body_util::BodyExt as _;
 
+use super::super::listen::Connection;
 use super::super::reading::Refusal;
 use crate::marathon::PathId;
 
@@ -27,6 +28,7 @@ pub(super) struct Asked {
     pub(super) query: Vec<(String, String)>,
     pub(super) body: Bytes,
     pub(super) client: SocketAddr,
+    pub(super) connection: Connection,
 }
 
 impl Asked {
