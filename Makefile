@@ -3,14 +3,15 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: help demo down test lint bench install
+.PHONY: help demo down test lint bench soak install
 
 help:
 	@echo 'make demo     build, start the one-machine platform, push a Python app and fetch its answer'
 	@echo 'make down     end the demo: no process and no container of it is left'
 	@echo 'make test     every test, with real sshd, git, Docker and registry'
 	@echo 'make lint     formatting, lints, and dependencies where cargo-deny is installed'
-	@echo 'make bench    measure what the README says about speed'
+	@echo 'make bench    measure what the README says about speed, and hold the engine to its limits'
+	@echo 'make soak     ten minutes (SECONDS=600) of random changes, deaths and kills of the engine'
 	@echo 'make install  build for production and install to $(PREFIX)'
 
 demo:
@@ -29,7 +30,13 @@ lint:
 
 # One after another, so that nothing but what is measured keeps the machine busy.
 bench:
-	@.ci/test --test main -- --test-threads 1 six_tenths recorded second_push engine_killed gibibyte every_kind
+	@.ci/test --test main -- --test-threads 1 six_tenths recorded second_push engine_killed gibibyte every_kind rolling_upgrade
+	@.ci/test --bench engine
+
+# SEED repeats what was done, as the run printed it.
+SECONDS ?= 600
+soak:
+	@SOAK_SECONDS='$(SECONDS)' .ci/test --test main -- --nocapture after_a_soak
 
 install:
 	$(CARGO) build --locked --release --bins

@@ -35,7 +35,7 @@ fn task(engine: &TestEngine, app: &str) -> String {
 /// Looks until it is so.
 #[track_caller]
 fn until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < deadline, "never {what}");
         std::thread::sleep(Duration::from_millis(20));

@@ -129,7 +129,7 @@ fn garbage_and_heads_without_end_are_refused_and_concern_nobody_else() {
     let address = engine.address();
     let noise: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
     let long = |count: usize| format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(count)).into_bytes();
-    let many: String = (0..1000).map(|n| format!("X-{n}: {n}\r\n")).collect();
+    let many = (0..1000).map(|n| format!("X-{n}: {n}")).collect::<Vec<_>>().join("\r\n");
     let huge = format!("GET /ping HTTP/1.1\r\nHost: x\r\nX-Huge: {}\r\n\r\n", "x".repeat(4 << 20));
     let nonsense: [(&str, Vec<u8>); 10] = [
         ("noise", noise),
@@ -138,7 +138,7 @@ fn garbage_and_heads_without_end_are_refused_and_concern_nobody_else() {
         ("no version", b"GET /v2/apps\r\n\r\n".to_vec()),
         ("another protocol", b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
         ("a long URL", long(1 << 20)),
-        ("many headers", format!("GET /ping HTTP/1.1\r\n{many}\r\n").into_bytes()),
+        ("many headers", format!("GET /ping HTTP/1.1\r\n{many}\r\n\r\n").into_bytes()),
         ("a huge header", huge.into_bytes()),
         ("a length that is none", b"PUT /v2/apps/x HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n".to_vec()),
         (
@@ -167,12 +167,11 @@ fn requests_sent_at_once_are_answered_in_order() {
     const COUNT: usize = 200;
     let engine = TestEngine::start();
     let mut stream = connect(engine.address());
-    let all: String = (0..COUNT)
-        .map(|n| {
-            let last = if n + 1 == COUNT { "Connection: close\r\n" } else { "" };
-            format!("GET /v2/apps/a{n} HTTP/1.1\r\nHost: x\r\n{last}\r\n")
-        })
-        .collect();
+    let requests = (0..COUNT).map(|n| {
+        let last = if n + 1 == COUNT { "Connection: close\r\n" } else { "" };
+        format!("GET /v2/apps/a{n} HTTP/1.1\r\nHost: x\r\n{last}\r\n")
+    });
+    let all = requests.collect::<Vec<_>>().concat();
     stream.write_all(all.as_bytes()).unwrap();
     let said = answer(&mut stream);
     let places: Vec<_> = (0..COUNT).map(|n| said.find(&format!("App '/a{n}' does not exist"))).collect();

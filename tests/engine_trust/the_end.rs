@@ -44,7 +44,7 @@ fn a_request_that_is_half_sent_is_answered_while_new_connections_are_refused() {
     run("kill", &["-TERM", &engine.pid().to_string()]);
     until("refused", || refuses(address));
     assert!(events.ends(), "those who listen are told by the end of their stream");
-    stream.write_all(body[body.len() / 2..].as_bytes()).unwrap();
+    stream.write_all(&body.as_bytes()[body.len() / 2..]).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");

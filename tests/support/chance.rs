@@ -15,7 +15,7 @@ impl Chance {
     }
 
     /// Marsaglia's xorshift, with a multiplication at the end.
-    pub fn next(&mut self) -> u64 {
+    fn next(&mut self) -> u64 {
         // Zero would stay zero.
         let mut x = self.0.max(1);
         x ^= x >> 12;
@@ -26,6 +26,9 @@ impl Chance {
     }
     pub fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.next() % (most - least + 1)
+    }
+    pub fn coin(&mut self) -> bool {
+        self.next().is_multiple_of(2)
     }
     pub fn one_of<'a, T>(&mut self, things: &'a [T]) -> Option<&'a T> {
         let count = u64::try_from(things.len()).unwrap();

@@ -13,7 +13,7 @@ impl Events {
     /// Listens; the engine has taken the client in when this returns. `query` is empty, or begins with `?`.
     pub fn of(address: SocketAddr, query: &str) -> std::io::Result<Self> {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         write!(stream, "GET /v2/events{query} HTTP/1.0\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n")?;
         let mut events = Self(BufReader::new(stream));
         let mut line = String::new();
@@ -54,7 +54,7 @@ impl Events {
 
     /// Whether the stream has been ended by the engine, once what was on its way has been read.
     pub fn ends(&mut self) -> bool {
-        let mut buffer = [0; 64 << 10];
+        let mut buffer = vec![0; 64 << 10];
         loop {
             match std::io::Read::read(&mut self.0, &mut buffer) {
                 Ok(0) => return true,

@@ -85,7 +85,9 @@ impl Shared {
 
     fn die(&self, id: &str, status: i64) {
         let happened = self.containers().end(id, status);
-        happened.into_iter().for_each(|happened| self.tell(happened));
+        if let Some(happened) = happened {
+            self.tell(happened);
+        }
     }
 
     fn tell(&self, happened: Happening) {

@@ -104,10 +104,6 @@ impl Times {
     pub fn push(&mut self, time: Duration) {
         self.0.push(time);
     }
-    pub fn join(mut self, other: Self) -> Self {
-        self.0.extend(other.0);
-        self
-    }
     pub fn count(&self) -> usize {
         self.0.len()
     }
@@ -119,9 +115,6 @@ impl Times {
     }
     pub fn median(&self) -> Duration {
         self.percentile(50)
-    }
-    pub fn longest(&self) -> Duration {
-        self.percentile(100)
     }
 }
 

@@ -16,7 +16,7 @@ use super::engine::{ProbeImage, run};
 static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// Docker's answer to a ping takes a millisecond; its start, with a full machine, some seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct OwnDocker {
     place: TempDir,

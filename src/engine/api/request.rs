@@ -70,27 +70,33 @@ pub(super) async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, 
     if headers.contains_key(header::EXPECT) && length.is_some_and(|length| length > MAX_BODY) {
         return Err(too_large());
     }
-    let whole = tokio::time::timeout(BODY_PATIENCE, collect(body));
-    whole.await.unwrap_or_else(|_| Err(Refusal::reason(408, "Request Timeout")))
+    let mut length = 0;
+    let whole = tokio::time::timeout(BODY_PATIENCE, collect(body, &mut length)).await;
+    match whole {
+        Ok(whole) => whole,
+        // Of one that is too large already, the rest is not missed.
+        Err(_) if length > MAX_BODY => Err(too_large()),
+        Err(_) => Err(Refusal::reason(408, "Request Timeout")),
+    }
 }
 
-async fn collect(mut body: Body) -> Result<Bytes, Refusal> {
-    let (mut read, mut length) = (Vec::new(), 0_usize);
+async fn collect(mut body: Body, length: &mut usize) -> Result<Bytes, Refusal> {
+    let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
         // Whoever breaks off reads no answer.
         let frame = frame.map_err(|_| Refusal::message(400, "the body broke off"))?;
         let Ok(data) = frame.into_data() else { continue };
-        length = length.saturating_add(data.len());
-        if length <= MAX_BODY {
+        *length = length.saturating_add(data.len());
+        if *length <= MAX_BODY {
             read.extend_from_slice(&data);
         } else {
             read = Vec::new();
         }
-        if length > MAX_DROPPED {
+        if *length > MAX_DROPPED {
             break;
         }
     }
-    if length > MAX_BODY { Err(too_large()) } else { Ok(read.into()) }
+    if *length > MAX_BODY { Err(too_large()) } else { Ok(read.into()) }
 }
 
 fn too_large() -> Refusal {

@@ -85,7 +85,9 @@ async fn start(shared: &Shared, id: &str) -> Result<Response, Refused> {
     tokio::time::sleep(shared.delays.start).await;
     let happened = shared.containers().start(id)?;
     let status = if happened.is_some() { StatusCode::NO_CONTENT } else { StatusCode::NOT_MODIFIED };
-    happened.into_iter().for_each(|happened| shared.tell(happened));
+    if let Some(happened) = happened {
+        shared.tell(happened);
+    }
     Ok(respond(status, ""))
 }
 
