@@ -48,8 +48,8 @@ fn ended(engine: &TestEngine, task: &str) {
 
 fn executor(state: &Value, list: &str, task: &str) -> Option<Value> {
     let frameworks = state["frameworks"].as_array().unwrap();
-    let all = frameworks.iter().flat_map(|framework| framework[list].as_array().unwrap());
-    all.filter(|executor| executor["id"] == task).next().cloned()
+    let mut all = frameworks.iter().flat_map(|framework| framework[list].as_array().unwrap());
+    all.find(|executor| executor["id"] == task).cloned()
 }
 
 /// The directory of a task, found as a client does that knows nothing but the task's id.

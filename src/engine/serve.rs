@@ -196,7 +196,7 @@ impl Engine {
         });
         let keeping_house = tokio::spawn({
             let tasks = self.tasks.clone();
-            async move { tasks.keep_house().await }
+            async move { tokio::join!(tasks.keep_house(), tasks.bound_outputs()) }
         });
         let stopped = CancellationToken::new();
         let supervising = tokio::spawn({

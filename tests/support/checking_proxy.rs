@@ -98,7 +98,7 @@ impl Passage {
         let request = self.client.request(parts.method.clone(), url).headers(passing(&parts.headers)).body(body);
         let answer = request.send().await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
-        let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+        let kind = headers.get(header::CONTENT_TYPE).map(axum::http::HeaderValue::as_bytes);
         let is_stream = kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
         let body = if is_stream {
             self.note(|seen| seen.answers += 1);

@@ -107,6 +107,7 @@ static EVENT_KINDS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     kinds.filter(|(_, one)| one["properties"]["eventType"].is_object()).map(|(kind, _)| &*kind.clone().leak()).collect()
 });
 
+#[allow(clippy::match_same_arms, reason = "each is a resource of its own")]
 fn body_of(method: &str, path: &str, query: &str, status: u16) -> Option<Body> {
     const SCALED: Body = Body::Json(&["deploymentResult#DeploymentResult"]);
     if method == "HEAD" {
@@ -184,6 +185,7 @@ fn is_mesos(path: &str) -> bool {
 }
 
 /// The body of an answer that is none of the resource's own.
+#[allow(clippy::match_same_arms, reason = "each is a status of its own")]
 fn body_of_failure(path: &str, status: u16) -> Option<Body> {
     let is_marathons = path.starts_with("/v2") || matches!(path, "/ping" | "/metrics" | "/metrics/prometheus");
     Some(match status {
@@ -231,7 +233,7 @@ static DESCRIPTION: LazyLock<Registry<'static>> = LazyLock::new(|| {
     let files = own.into_iter().chain(json_files(&Path::new(PLACE).join("schema")));
     let registry = files.fold(Registry::new(), |registry, file| {
         let document: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-        registry.add(document["$id"].as_str().unwrap().to_owned(), document).unwrap()
+        registry.add(document["$id"].as_str().unwrap(), document.clone()).unwrap()
     });
     registry.prepare().unwrap()
 });

@@ -7,7 +7,6 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::inotify;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
@@ -135,41 +134,44 @@ impl Tasks {
         self.report(Report::Ended { task: task.clone(), exit });
     }
 
-    /// Cuts a command's outputs whenever they have become too long.
-    pub(super) async fn bound_output(&self, task: &TaskId) {
-        // Writes come in bursts; one look a second is enough.
-        const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
-        let outputs = self.setting().sandboxes.outputs(task);
-        let watch = match watch_writes(&outputs) {
-            Ok(watch) => watch,
-            Err(error) => return tracing::warn!(%task, %error, "the outputs of a task are not bounded"),
-        };
-        loop {
-            for output in &outputs {
-                if let Err(error) = Sandboxes::bound(output) {
-                    tracing::warn!(%task, %error, "cannot cut an output");
-                }
+    /// Looks out for what a command writes, so that its outputs can be cut.
+    pub(super) fn follow_writes(&self, task: &TaskId) {
+        for output in self.setting().sandboxes.outputs(task) {
+            // What an earlier engine let it write too much of.
+            bound(&output);
+            if let Some(Err(error)) = self.0.writes.as_ref().map(|writes| writes.look_out_for(&output)) {
+                tracing::warn!(%task, %error, "an output of a task is not bounded");
             }
-            let Ok(mut ready) = watch.readable().await else { return };
-            tokio::time::sleep(BETWEEN_LOOKS).await;
-            let mut events = [0_u8; 4096];
-            while rustix::io::read(watch.get_ref(), &mut events).is_ok_and(|read| read > 0) {}
-            ready.clear_ready();
+        }
+    }
+
+    /// Cuts commands' outputs whenever they have become too long.
+    pub async fn bound_outputs(&self) {
+        let Some(writes) = &self.0.writes else { return };
+        loop {
+            match writes.next().await {
+                Ok(written) => {
+                    // Copying what is kept waits for the disk.
+                    let cut = tokio::task::spawn_blocking(move || written.iter().for_each(|output| bound(output)));
+                    if let Err(error) = cut.await {
+                        tracing::error!(%error, "cutting outputs did not end as it should");
+                    }
+                }
+                Err(error) => return tracing::error!(%error, "the outputs of tasks are no longer bounded"),
+            }
         }
     }
 }
 
-fn watch_writes(paths: &[std::path::PathBuf]) -> std::io::Result<AsyncFd<OwnedFd>> {
-    let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-    for path in paths {
-        inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY)?;
+fn bound(output: &Path) {
+    if let Err(error) = Sandboxes::bound(output) {
+        tracing::warn!(output = %output.display(), %error, "cannot cut an output");
     }
-    watched(watch)
 }
 
 /// A descriptor that can be waited for.
 #[allow(deprecated, reason = "its successor is for types whose descriptor may change; an OwnedFd's never does")]
-fn watched(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn watched(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(descriptor)
 }
 

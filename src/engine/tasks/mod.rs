@@ -12,6 +12,7 @@ mod readiness;
 mod retention;
 mod sandbox;
 mod usage;
+mod writes;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -119,10 +120,14 @@ struct Shared {
     /// Processes that are children of this one: whoever launched them waits for them.
     children: Mutex<HashSet<TaskId>>,
     outputs: output::Outputs,
+    /// What commands write to; none where the machine has no look-out left.
+    writes: Option<writes::Writes>,
 }
 
 impl Tasks {
     pub fn new(setting: Setting, reports: mpsc::UnboundedSender<Report>) -> Self {
+        let writes = writes::Writes::new();
+        let writes = writes.inspect_err(|error| tracing::warn!(%error, "the outputs of tasks are not bounded")).ok();
         Self(Arc::new(Shared {
             setting,
             reports,
@@ -132,6 +137,7 @@ impl Tasks {
             readiness: Mutex::default(),
             children: Mutex::default(),
             outputs: output::Outputs::default(),
+            writes,
         }))
     }
 
@@ -213,8 +219,7 @@ impl Tasks {
             handles.push(self.spawn(async move { tasks.check_health(&subject, check).await }));
         }
         if let Handle::Process { pid, started } = subject.handle {
-            let (tasks, task) = (self.clone(), subject.task.clone());
-            handles.push(self.spawn(async move { tasks.bound_output(&task).await }));
+            self.follow_writes(&subject.task);
             if !lock(&self.0.children).contains(&subject.task) {
                 let (tasks, task) = (self.clone(), subject.task.clone());
                 handles.push(self.spawn(async move { tasks.await_process(&task, pid, started).await }));
@@ -236,6 +241,9 @@ impl Tasks {
     }
 
     fn unwatch(&self, task: &TaskId) {
+        if let Some(writes) = &self.0.writes {
+            writes.forget(&self.setting().sandboxes.outputs(task));
+        }
         let watchers = lock(&self.0.watchers).remove(task).into_iter().flatten();
         for watcher in watchers.chain(lock(&self.0.readiness).remove(task)) {
             watcher.abort();
