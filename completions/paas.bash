@@ -107,7 +107,7 @@ _paas() {
             return 0
             ;;
         paas__subcmd__engine)
-            opts="-q -h -V --listen --state --allow-commands --end-commands-on-exit --network --address --ports --docker --label --home --json --quiet --no-color --help --version"
+            opts="-q -h -V --listen --state --allow-commands --end-commands-on-exit --network --address --ports --cpus --mem --disk --docker --max-concurrent-requests --access-control-allow-origin --task-launch-timeout --keep-sandboxes --label --home --json --quiet --no-color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -136,6 +136,18 @@ _paas() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --cpus)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mem)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --disk)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --docker)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
@@ -149,6 +161,22 @@ _paas() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --max-concurrent-requests)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --access-control-allow-origin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --task-launch-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-sandboxes)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --label)

@@ -58,7 +58,14 @@ complete -c paas -n "__fish_paas_using_subcommand engine" -l state -d 'Where the
 complete -c paas -n "__fish_paas_using_subcommand engine" -l network -d 'The bridge network of the containers, made if missing [default: Docker\'s own]' -r
 complete -c paas -n "__fish_paas_using_subcommand engine" -l address -d 'The address at which ports of apps are published' -r
 complete -c paas -n "__fish_paas_using_subcommand engine" -l ports -d 'The ports that apps may be given' -r
+complete -c paas -n "__fish_paas_using_subcommand engine" -l cpus -d 'The processors that apps may have in all [default: the machine\'s]' -r
+complete -c paas -n "__fish_paas_using_subcommand engine" -l mem -d 'The memory that apps may have in all, in MiB [default: the machine\'s]' -r
+complete -c paas -n "__fish_paas_using_subcommand engine" -l disk -d 'The disk space that apps may ask for in all, in MiB [default: that of the file system of the state]' -r
 complete -c paas -n "__fish_paas_using_subcommand engine" -l docker -d 'Docker\'s socket' -r -F
+complete -c paas -n "__fish_paas_using_subcommand engine" -l max-concurrent-requests -d 'How many requests are answered at the same time; those above get 503 [default: any number]' -r
+complete -c paas -n "__fish_paas_using_subcommand engine" -l access-control-allow-origin -d 'Let web pages of that origin read answers; `*` is any' -r
+complete -c paas -n "__fish_paas_using_subcommand engine" -l task-launch-timeout -d 'Give up launches of tasks that take longer, and try again' -r
+complete -c paas -n "__fish_paas_using_subcommand engine" -l keep-sandboxes -d 'How long the files of a task are kept after it ended' -r
 complete -c paas -n "__fish_paas_using_subcommand engine" -l label -d 'A label for every container and network that is made' -r
 complete -c paas -n "__fish_paas_using_subcommand engine" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
 complete -c paas -n "__fish_paas_using_subcommand engine" -l allow-commands -d 'Let apps be processes of this machine, with this engine\'s user'
