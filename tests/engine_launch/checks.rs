@@ -186,3 +186,43 @@ fn a_check_by_ipv6_asks_there_or_says_that_it_cannot() {
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+#[test]
+fn a_general_check_tells_what_it_sees_and_ends_nothing() {
+    let engine = TestEngine::start();
+    for (id, kind, before, after) in [
+        (
+            "/tells/exec",
+            json!({ "exec": { "command": { "shell": "test -e here" } } }),
+            json!({ "command": { "exitCode": 1 } }),
+            json!({ "command": { "exitCode": 0 } }),
+        ),
+        (
+            "/tells/http",
+            json!({ "http": { "portIndex": 0, "path": "/here" } }),
+            json!({ "http": { "statusCode": 404 } }),
+            json!({ "http": { "statusCode": 200 } }),
+        ),
+        (
+            "/tells/tcp",
+            json!({ "tcp": { "port": 1 } }),
+            json!({ "tcp": { "succeeded": false } }),
+            json!({ "tcp": { "succeeded": false } }),
+        ),
+    ] {
+        let mut check = json!({ "intervalSeconds": 0, "timeoutSeconds": 5, "delaySeconds": 0 });
+        check.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
+        let app = json!({
+            "cmd": "exec python3 -m http.server $PORT0 --bind 127.0.0.1", "cpus": 0.1, "mem": 32, "check": check
+        });
+        engine.put(&format!("/v2/apps{id}"), &app).ok();
+        let path = format!("/v2/apps{id}/tasks");
+        let first = engine.until(&path, "checked", |found| found["tasks"][0]["checkResult"] == before);
+        let ran = first["tasks"][0]["id"].as_str().unwrap().to_owned();
+        std::fs::write(format!("{}/tasks/{ran}/sandbox/here", engine.state().display()), "").unwrap();
+        let last = engine.until(&path, "checked again", |found| found["tasks"][0]["checkResult"] == after);
+        assert_eq!(last["tasks"][0]["id"], *ran, "{id}");
+    }
+    let two = json!({ "cmd": "sleep 1", "check": { "tcp": {}, "exec": { "command": { "shell": "true" } } } });
+    assert_eq!(engine.put("/v2/apps/two", &two).status, 422);
+}

@@ -96,12 +96,22 @@ impl Tasks {
     /// Runs the check's command where the task runs, with all that the task finds there.
     async fn succeeds(&self, subject: &Subject, check: &HealthCheck, patience: Duration) -> Outcome {
         let command = check.command.as_ref().map(|command| command.value.clone()).unwrap_or_default();
-        let argv = ["/bin/sh".to_owned(), "-c".to_owned(), command];
-        let status = match &subject.handle {
-            Handle::Container(id) => self.run_inside(id, argv.to_vec(), patience).await?,
-            Handle::Process { .. } => self.run_beside(subject, &argv, patience).await?,
-        };
+        let argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), command];
+        let status = self.run_with(subject, argv, patience).await?;
         if status == 0 { Ok(()) } else { Err(format!("the command exited with status {status}")) }
+    }
+
+    /// Runs a program where the task runs, and answers its status.
+    pub(super) async fn run_with(
+        &self,
+        subject: &Subject,
+        argv: Vec<String>,
+        patience: Duration,
+    ) -> Result<i64, String> {
+        match &subject.handle {
+            Handle::Container(id) => self.run_inside(id, argv, patience).await,
+            Handle::Process { .. } => self.run_beside(subject, &argv, patience).await,
+        }
     }
 
     async fn run_inside(&self, id: &str, argv: Vec<String>, patience: Duration) -> Result<i64, String> {
@@ -117,7 +127,7 @@ impl Tasks {
         }
     }
 
-    async fn run_beside(&self, subject: &Subject, argv: &[String; 3], patience: Duration) -> Result<i64, String> {
+    async fn run_beside(&self, subject: &Subject, argv: &[String], patience: Duration) -> Result<i64, String> {
         let ports = Ports { host: subject.listen.clone(), listen: subject.listen.clone() };
         let account = Account::of(&subject.app).map_err(|error| error.to_string())?;
         let mut command = self.command(ENV, argv, &subject.task, &subject.app, &ports, account);
@@ -162,7 +172,7 @@ fn is_of_container(pid: i32, id: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(id))
 }
 
-async fn connects(target: SocketAddr) -> Outcome {
+pub(super) async fn connects(target: SocketAddr) -> Outcome {
     TcpStream::connect(target).await.map(|_| ()).map_err(|error| error.to_string())
 }
 

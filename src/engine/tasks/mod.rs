@@ -2,6 +2,7 @@
 //! everything that happens to them is reported.
 
 mod account;
+mod checks;
 mod commands;
 mod containers;
 pub mod fetch;
@@ -217,6 +218,14 @@ impl Tasks {
         for check in 0..subject.app.health_checks.len() {
             let (tasks, subject) = (self.clone(), subject.clone());
             handles.push(self.spawn(async move { tasks.check_health(&subject, check).await }));
+        }
+        if subject.app.check.is_some() {
+            let (tasks, subject) = (self.clone(), subject.clone());
+            handles.push(self.spawn(async move {
+                if let Some(check) = &subject.app.check {
+                    tasks.follow_check(&subject, check).await;
+                }
+            }));
         }
         if let Handle::Process { pid, started } = subject.handle {
             self.follow_writes(&subject.task);
