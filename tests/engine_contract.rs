@@ -16,11 +16,23 @@ use crate::support::figures::figure;
 /// recording, the number of the step in it, and why.
 const DIFFERENT_ON_PURPOSE: [(&str, usize, &str); 0] = [];
 
+const DOCS: &str = include_str!("../docs/marathon-api.md");
+
 /// How many steps of a recording are compared.
 fn steps_of(transcript: &std::path::Path) -> usize {
     let transcript: Value = serde_json::from_str(&std::fs::read_to_string(transcript).unwrap()).unwrap();
     let steps = transcript["steps"].as_array().unwrap();
     steps.iter().filter(|step| step.get("note").is_none() && step.get("listen").is_none()).count()
+}
+
+#[test]
+fn the_docs_show_which_recorded_steps_are_different_on_purpose() {
+    let section = DOCS.split("\n## ").find(|section| section.starts_with("Recorded answers that differ")).unwrap();
+    assert_eq!(section.contains("\nNone"), DIFFERENT_ON_PURPOSE.is_empty(), "{section}");
+    for (name, step, reason) in DIFFERENT_ON_PURPOSE {
+        let row = format!("| {name} | {step} | {reason} |");
+        assert!(section.contains(&row), "{row} is missing in:\n{section}");
+    }
 }
 
 #[test]

@@ -404,12 +404,13 @@ fn examples_of_groups_are_taken_whole() {
     assert_eq!((&mapping["containerPort"], &mapping["servicePort"]), (&json!(5000), &json!(5000)));
 }
 
-/// The group with all apps below it stopped.
+/// The group without the versions that groups are shown with: to ask for one is to roll back.
 fn without_versions(group: &mut Value) {
     group.as_object_mut().map(|fields| fields.remove("version"));
     group["groups"].as_array_mut().into_iter().flatten().for_each(without_versions);
 }
 
+/// The group with all apps below it stopped.
 fn without_instances(group: &mut Value) {
     for app in group["apps"].as_array_mut().into_iter().flatten() {
         app["instances"] = json!(0);

@@ -77,14 +77,12 @@ fn said_of(violations: Vec<Violation>) -> Result<(), String> {
 
 fn violations_of_answer(method: &str, target: &str, status: u16, body: &str) -> Vec<Violation> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    // The servlet container's page: there are more requests than are answered at one time.
-    if status == 503 && body.contains("Too many concurrent requests!") {
-        return Vec::new();
-    }
     match body_of(method, path, query, status) {
         None => vec![Violation::plain("no such answer is described")],
         Some(Body::Empty) if !body.is_empty() => vec![Violation::plain("the body is to be empty")],
         Some(Body::Empty | Body::Free) => Vec::new(),
+        // Like the one without credentials, a page of the servlet container.
+        Some(_) if status == 503 && body.contains("Too many concurrent requests! Allowed: ") => Vec::new(),
         Some(Body::Json(kinds)) => match serde_json::from_str(body) {
             Ok(value) => kinds.iter().flat_map(|kind| violations(kind, &value)).collect(),
             Err(error) => vec![Violation::plain(format!("no JSON: {error}"))],
@@ -107,101 +105,108 @@ static EVENT_KINDS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     kinds.filter(|(_, one)| one["properties"]["eventType"].is_object()).map(|(kind, _)| &*kind.clone().leak()).collect()
 });
 
-#[allow(clippy::match_same_arms, reason = "each is a resource of its own")]
 fn body_of(method: &str, path: &str, query: &str, status: u16) -> Option<Body> {
-    const SCALED: Body = Body::Json(&["deploymentResult#DeploymentResult"]);
-    if method == "HEAD" {
-        return Some(Body::Empty);
-    }
-    if let Some(body) = body_of_failure(path, status) {
-        return Some(body);
-    }
-    if method == "OPTIONS" {
-        return Some(Body::Free);
-    }
-    let is_set = |name: &str| query.to_ascii_lowercase().split('&').any(|pair| pair == format!("{name}=true"));
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    Some(match (method, segments.as_slice(), status) {
-        ("GET", ["v2", "info"], 200) => Body::Json(&["info#MarathonInfo"]),
-        ("GET", ["v2", "leader"], 200) => Body::Json(&["info#LeaderInfo"]),
-        ("DELETE", ["v2", "leader"], 200) => Body::Json(&["answers#Message"]),
-        ("GET", ["metrics"], 200) => Body::Json(&["newMetrics#NewMetrics"]),
-        // Text, and what the operating system adds.
-        ("GET", ["ping" | "config" | "help"] | ["metrics", "prometheus"] | ["v2", "events"], 200) => Body::Free,
-        ("GET" | "POST", ["logging"], 200) => Body::Json(&["logging#Loggers"]),
-        ("GET" | "DELETE", ["v2", "apps", rest @ ..], _) if rest.contains(&"tasks") => {
-            let is_one = rest.last() != Some(&"tasks");
-            match method {
-                "DELETE" if is_set("scale") => SCALED,
-                "DELETE" if is_one => Body::Json(&["task#TaskSingle"]),
-                _ => Body::Json(&["task#TaskList"]),
-            }
-        }
-        ("POST", ["v2", "tasks", "delete"], 200) if is_set("scale") => SCALED,
-        ("POST", ["v2", "tasks", "delete"], 200) | ("GET", ["v2", "tasks"], 200) => Body::Json(&["task#TaskList"]),
-        ("GET", ["v2", "apps"], 200) => Body::Json(&["app#AppList"]),
-        ("GET", ["v2", "apps", .., "*" | "%2A"], 200) => Body::Json(&["answers#AppsBelow"]),
-        ("GET", ["v2", "apps", .., "versions"], 200) => Body::Json(&["app#VersionList"]),
-        ("GET", ["v2", "apps", .., "versions", _], 200) => Body::Json(&["app#App"]),
-        ("GET", ["v2", "apps", ..], 200) => Body::Json(&["answers#AppAlone"]),
-        ("POST", ["v2", "apps"], 201) => Body::Json(&["app#AppInfo"]),
-        ("GET", ["v2", "pods"], 200) => Body::Json(&["answers#Pods"]),
-        ("GET", ["v2", "pods", "::status"] | ["v2", "pods::status"], 200) => Body::Json(&["answers#PodStatuses"]),
-        ("GET", ["v2", "groups", .., "versions"], 200) => Body::Json(&["answers#Times"]),
-        ("GET", ["v2", "groups", .., "apps"], 200) => Body::Json(&["answers#Apps"]),
-        ("GET", ["v2", "groups", ..], 200) => Body::Json(&["group#GroupInfo"]),
-        ("PUT", ["v2", "groups", ..], 200) if is_set("dryrun") => Body::Json(&["deploymentSteps#DeploymentSteps"]),
-        ("PATCH", ["v2", "groups", ..], 200) => Body::Empty,
-        ("GET", ["v2", "deployments"], 200) => Body::Json(&["answers#Deployments"]),
-        ("DELETE", ["v2", "deployments", _], 202) | ("DELETE", ["v2", "queue", .., "delay"], 204) => Body::Empty,
-        ("GET", ["v2", "queue"], 200) => Body::Json(&["queue#Queue"]),
-        ("POST" | "PUT" | "PATCH" | "DELETE", ["v2", "apps" | "groups" | "deployments", ..], 200 | 201) => SCALED,
-        // The page for people, and Mesos' part of the API, which Marathon's description does not know.
-        ("GET", [] | ["ui" | "public", ..] | ["v2", "plugins"], _) => Body::Free,
-        ("GET" | "POST", ["master" | "slave(1)" | "files" | "containers" | "monitor" | "state" | "slaves", ..], _) => {
-            Body::Free
-        }
-        ("GET", ["state-summary" | "tasks" | "frameworks" | "roles" | "version" | "health"], _) => Body::Free,
-        _ => return None,
-    })
+    let is_set = |name: &str| query.to_ascii_lowercase().split('&').any(|pair| pair == format!("{name}=true"));
+    match status {
+        _ if method == "HEAD" => Some(Body::Empty),
+        302 | 307 => Some(Body::Empty),
+        // 401 is the servlet container's page.
+        401 => Some(Body::Free),
+        _ if is_free(method, &segments) => Some(Body::Free),
+        400.. => body_of_refusal(status),
+        _ if changes(method, &segments) => body_of_change(method, &segments, status, is_set),
+        200 => body_of_read(&segments),
+        _ => None,
+    }
 }
 
-fn is_mesos(path: &str) -> bool {
-    const FIRST: [&str; 11] = [
-        "master",
-        "slave(1)",
-        "files",
+/// What is no JSON of Marathon's: pages, text, settings of the engine's own, and Mesos' part of the API, which Marathon's
+/// description does not know.
+fn is_free(method: &str, segments: &[&str]) -> bool {
+    const MESOS: [&str; 14] = [
         "containers",
+        "files",
+        "frameworks",
+        "health",
+        "master",
         "monitor",
-        "state",
+        "redirect",
+        "roles",
+        "slave(1)",
         "slaves",
+        "state",
         "state-summary",
         "tasks",
-        "frameworks",
-        "roles",
+        "version",
     ];
-    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    FIRST.contains(&first) || matches!(path, "/version" | "/health" | "/redirect")
+    method == "OPTIONS"
+        || match segments {
+            []
+            | ["ping" | "config" | "help" | "ui" | "public" | "api-console", ..]
+            | ["metrics", "prometheus"]
+            | ["v2", "events"]
+            | ["v2", "plugins", ..] => true,
+            [first, ..] => MESOS.contains(first),
+        }
 }
 
-/// The body of an answer that is none of the resource's own.
-#[allow(clippy::match_same_arms, reason = "each is a status of its own")]
-fn body_of_failure(path: &str, status: u16) -> Option<Body> {
-    let is_marathons = path.starts_with("/v2") || matches!(path, "/ping" | "/metrics" | "/metrics/prometheus");
-    Some(match status {
-        302 | 307 => Body::Empty,
-        // The servlet container's page.
-        401 => Body::Free,
-        400 if is_marathons => Body::Json(&["answers#BadRequest"]),
-        404 if is_marathons => Body::Json(&["error#Error", "answers#NotFound"]),
-        409 => Body::Json(&["error#Error", "answers#Conflict"]),
-        422 => Body::Json(&["error#Error", "answers#Invalid"]),
-        400 | 404 => Body::Free,
-        // Mesos' words.
-        405 if is_mesos(path) => Body::Free,
-        403 | 405 | 406 | 408 | 413 | 415 | 500 | 503 => Body::Json(&["error#Error", "answers#Message"]),
+fn body_of_refusal(status: u16) -> Option<Body> {
+    Some(Body::Json(match status {
+        400 => &["answers#BadRequest"],
+        404 => &["error#Error", "answers#NotFound"],
+        409 => &["error#Error", "answers#Conflict"],
+        422 => &["error#Error", "answers#Invalid"],
+        403 | 405 | 406 | 408 | 413 | 415 | 500 | 503 => &["error#Error", "answers#Message"],
+        _ => return None,
+    }))
+}
+
+/// Whether a request may change something.
+fn changes(method: &str, segments: &[&str]) -> bool {
+    method != "GET" && segments.first() == Some(&"v2")
+}
+
+fn body_of_change(method: &str, segments: &[&str], status: u16, is_set: impl Fn(&str) -> bool) -> Option<Body> {
+    Some(match (method, segments, status) {
+        ("DELETE", ["v2", "leader"], 200) => Body::Json(&["answers#Message"]),
+        ("POST", ["v2", "apps"], 201) => Body::Json(&["app#AppInfo"]),
+        ("PUT", ["v2", "groups", ..], 200) if is_set("dryrun") => Body::Json(&["deploymentSteps#DeploymentSteps"]),
+        ("PATCH", ["v2", "groups", ..], 200)
+        | ("DELETE", ["v2", "deployments", _], 202)
+        | ("DELETE", ["v2", "queue", .., "delay"], 204) => Body::Empty,
+        ("DELETE", ["v2", "apps", .., "tasks"], 200) | ("POST", ["v2", "tasks", "delete"], 200) if !is_set("scale") => {
+            Body::Json(&["task#TaskList"])
+        }
+        ("DELETE", ["v2", "apps", .., "tasks", _], 200) if !is_set("scale") => Body::Json(&["task#TaskSingle"]),
+        (_, ["v2", "apps" | "groups" | "deployments", ..] | ["v2", "tasks", "delete"], 200 | 201) => {
+            Body::Json(&["deploymentResult#DeploymentResult"])
+        }
         _ => return None,
     })
+}
+
+fn body_of_read(segments: &[&str]) -> Option<Body> {
+    Some(Body::Json(match segments {
+        ["metrics"] => &["newMetrics#NewMetrics"],
+        ["logging"] => &["logging#Loggers"],
+        ["v2", "info"] => &["info#MarathonInfo"],
+        ["v2", "leader"] => &["info#LeaderInfo"],
+        ["v2", "apps"] => &["app#AppList"],
+        ["v2", "tasks"] | ["v2", "apps", .., "tasks"] => &["task#TaskList"],
+        ["v2", "apps", .., "*" | "%2A"] => &["answers#AppsBelow"],
+        ["v2", "apps", .., "versions"] => &["app#VersionList"],
+        ["v2", "apps", .., "versions", _] => &["app#App"],
+        ["v2", "apps", ..] => &["answers#AppAlone"],
+        ["v2", "groups", .., "versions"] => &["answers#Times"],
+        ["v2", "groups", .., "apps"] => &["answers#Apps"],
+        ["v2", "groups", ..] => &["group#GroupInfo"],
+        ["v2", "deployments"] => &["answers#Deployments"],
+        ["v2", "queue"] => &["queue#Queue"],
+        ["v2", "pods"] => &["answers#Pods"],
+        ["v2", "pods", "::status"] | ["v2", "pods::status"] => &["answers#PodStatuses"],
+        _ => return None,
+    }))
 }
 
 /// How `value` does not fit `kind`, which is `file#Type`.
@@ -233,7 +238,8 @@ static DESCRIPTION: LazyLock<Registry<'static>> = LazyLock::new(|| {
     let files = own.into_iter().chain(json_files(&Path::new(PLACE).join("schema")));
     let registry = files.fold(Registry::new(), |registry, file| {
         let document: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-        registry.add(document["$id"].as_str().unwrap(), document.clone()).unwrap()
+        let address = document["$id"].as_str().unwrap().to_owned();
+        registry.add(address, document).unwrap()
     });
     registry.prepare().unwrap()
 });
