@@ -49,6 +49,16 @@ fn thousandths(amount: f64) -> i64 {
     (amount * 1000.0).round() as i64
 }
 
+/// So many MiB, in bytes.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "amounts are not negative, and `as` stops at the type's largest value"
+)]
+pub fn mebibytes(amount: f64) -> u64 {
+    (amount * f64::from(1 << 20)) as u64
+}
+
 /// What there is too little of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shortage {

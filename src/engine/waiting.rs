@@ -7,7 +7,6 @@ use super::ledger::{Machine, Shortage};
 /// Why an instance is not launched though it is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reject {
-    Role,
     Constraint,
     Cpus,
     Memory,
@@ -29,7 +28,6 @@ impl Reject {
     /// Its place among Marathon's ten reasons, which is the order in which they are looked at.
     pub fn place(self) -> usize {
         match self {
-            Self::Role => 0,
             Self::Constraint => 1,
             Self::Cpus => 4,
             Self::Memory => 5,

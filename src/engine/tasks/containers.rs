@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::super::core::{Exit, NotLaunched, SeenTask};
 use super::super::environment;
 use super::super::instance::{Handle, Placed, TaskId};
+use super::super::ledger::mebibytes;
 use super::super::ports::{is_on_host_network, mappings};
 use super::super::volume::HostVolume;
 use super::commands::overdue;
@@ -298,15 +299,6 @@ fn binds(app: &App, own: &Path) -> Result<Vec<Bind>, String> {
 /// What the app may use at most, where that differs from what it asks for.
 fn limit(app: &App, resource: &str) -> Option<f64> {
     app.resource_limits.as_ref()?.get(resource)?.as_f64()
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "amounts are not negative, and `as` stops at the type's largest value"
-)]
-fn mebibytes(amount: f64) -> u64 {
-    (amount * f64::from(1 << 20)) as u64
 }
 
 /// Docker's weight of `cpus`, at least the smallest it takes.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::super::Moment;
 use super::super::super::instance::TaskId;
+use super::super::super::ledger::mebibytes;
 use super::super::super::reading::Refusal;
 use super::super::super::record::Record;
 use super::super::answer::Answer;
@@ -78,15 +79,6 @@ impl Statistics {
             timestamp: seconds(at),
         }
     }
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "amounts are not negative, and `as` stops at the type's largest value"
-)]
-fn mebibytes(amount: f64) -> u64 {
-    (amount * f64::from(1 << 20)) as u64
 }
 
 impl Api {
