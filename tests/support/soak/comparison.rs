@@ -46,8 +46,7 @@ impl Soak {
         let apps = list["apps"].as_array().unwrap();
         let mut wrong = self.wrong_apps(apps);
         wrong.extend(self.wrong_deployments(apps));
-        wrong.extend(self.wrong_containers(apps));
-        wrong.extend(self.wrong_processes(apps));
+        wrong.extend(self.wrong_tasks(apps));
         wrong.extend(self.wrong_sandboxes(apps));
         wrong
     }
@@ -80,21 +79,18 @@ impl Soak {
         running.iter().filter(|deployment| !waits(deployment)).map(|found| format!("still deploys {found}")).collect()
     }
 
-    fn wrong_containers(&self, apps: &[Value]) -> Vec<String> {
+    /// Each task that runs has one container or one session of processes, and there is nothing else. Which of the two
+    /// depends on the version that its instance is of, which may be an older one than the app's.
+    fn wrong_tasks(&self, apps: &[Value]) -> Vec<String> {
         let filter = format!("label={}", self.engine.label());
-        let format = "{{.Label \"MESOS_TASK_ID\"}} {{.State}}";
+        let format = "{{.Label \"MESOS_TASK_ID\"}}{{if ne .State \"running\"}} {{.State}}{{end}}";
         let listed = self.engine.docker(&["ps", "-a", "--filter", &filter, "--format", format]);
-        let mut found: Vec<String> = listed.lines().map(str::to_owned).collect();
-        let mut wanted: Vec<_> = running(apps, true).into_iter().map(|task| format!("{task} running")).collect();
+        let sessions: BTreeSet<String> = self.engine.processes().into_iter().filter_map(task_of_process).collect();
+        let mut found: Vec<String> = listed.lines().map(str::to_owned).chain(sessions).collect();
+        let mut wanted = running(apps);
         found.sort();
         wanted.sort();
-        if found == wanted { Vec::new() } else { vec![format!("containers {found:?} for the tasks {wanted:?}")] }
-    }
-
-    fn wrong_processes(&self, apps: &[Value]) -> Vec<String> {
-        let found: BTreeSet<String> = self.engine.processes().into_iter().filter_map(task_of_process).collect();
-        let wanted: BTreeSet<String> = running(apps, false).into_iter().collect();
-        if found == wanted { Vec::new() } else { vec![format!("processes {found:?} for the tasks {wanted:?}")] }
+        if found == wanted { Vec::new() } else { vec![format!("there is {found:#?} for the tasks {wanted:#?}")] }
     }
 
     /// Those of running tasks are there, and of ended ones a few.
@@ -105,7 +101,7 @@ impl Soak {
         for task in &kept {
             *of_apps.entry(task.split(".instance-").next().unwrap_or_default()).or_default() += 1;
         }
-        let running = [running(apps, true), running(apps, false)].concat();
+        let running = running(apps);
         let missing = running.iter().filter(|task| !kept.contains(*task)).map(|task| format!("{task} has no sandbox"));
         let many = of_apps.iter().filter(|(_, count)| **count > MOST_SANDBOXES);
         missing.chain(many.map(|(app, count)| format!("{app} has {count} sandboxes"))).collect()
@@ -123,10 +119,9 @@ fn is_made_to_fail(app: &Value) -> bool {
     app["cmd"] == "exit 3" || app["container"]["docker"]["image"] == "127.0.0.1:1/nobodys:1"
 }
 
-/// The tasks that run, in containers or as processes.
-fn running(apps: &[Value], in_containers: bool) -> Vec<String> {
-    let of_kind = apps.iter().filter(|app| app["container"].is_object() == in_containers);
-    let tasks = of_kind.flat_map(|app| app["tasks"].as_array().unwrap());
+/// The ids of the tasks that run.
+fn running(apps: &[Value]) -> Vec<String> {
+    let tasks = apps.iter().flat_map(|app| app["tasks"].as_array().unwrap());
     let running = tasks.filter(|task| task["state"] == "TASK_RUNNING");
     running.map(|task| task["id"].as_str().unwrap().to_owned()).collect()
 }
