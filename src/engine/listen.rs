@@ -71,8 +71,6 @@ pub(super) async fn serve(listener: TcpListener, router: Router, shutdown: Cance
         let service = TowerToHyperService::new(router.clone().layer(about));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // A client that has sent all it will send may still read.
-            .half_close(true)
             .header_read_timeout(HEAD_PATIENCE)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);

