@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::contract;
 use crate::support::figures::figure;
 use crate::support::http;
 use crate::support::platform::{TestKey, TestPlatform};
@@ -115,6 +116,7 @@ impl Paas {
 
 fn json(address: SocketAddr, path: &str, credentials: &str) -> Value {
     let answer = http::get(address, path, Some(credentials)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    contract::check_answer("GET", path, answer.status, &answer.body).unwrap_or_else(|violation| panic!("{violation}"));
     serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{path}: {error}: {}", answer.body))
 }
 
@@ -199,6 +201,7 @@ fn a_second_push_never_leaves_the_app_without_a_healthy_instance() {
 /// as load balancers do.
 fn healthy_instance_answers(marathon: SocketAddr, credentials: &str) -> Result<(), String> {
     let tasks = http::get(marathon, "/v2/tasks", Some(credentials)).map_err(|error| format!("/v2/tasks: {error}"))?;
+    contract::check_answer("GET", "/v2/tasks", tasks.status, &tasks.body)?;
     let tasks: Value = serde_json::from_str(&tasks.body).map_err(|error| format!("/v2/tasks: {error}"))?;
     let mut last = format!("no healthy task in {tasks}");
     for address in healthy(&tasks) {
