@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use super::Moment;
@@ -147,7 +148,8 @@ pub fn ip_address(address: IpAddr) -> IpAddress {
 #[derive(Debug, Clone)]
 pub struct Frame {
     pub kind: Arc<str>,
-    pub text: Arc<str>,
+    /// Shared by all whom it is sent to.
+    pub text: Bytes,
 }
 
 impl From<&Event> for Frame {
@@ -209,9 +211,10 @@ mod tests {
     fn a_frame_is_one_line_of_json_under_its_kind() {
         let frame = Frame::from(&event());
         assert_eq!(&*frame.kind, "event_stream_attached");
-        assert!(frame.text.starts_with("event: event_stream_attached\r\ndata: {"), "{}", frame.text);
-        assert!(frame.text.ends_with("}\r\n\r\n") && frame.text.lines().count() == 3);
-        assert!(frame.text.contains(r#""eventType":"event_stream_attached""#));
+        let text = std::str::from_utf8(&frame.text).unwrap();
+        assert!(text.starts_with("event: event_stream_attached\r\ndata: {"), "{text}");
+        assert!(text.ends_with("}\r\n\r\n") && text.lines().count() == 3);
+        assert!(text.contains(r#""eventType":"event_stream_attached""#));
     }
 
     #[tokio::test]
