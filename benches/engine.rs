@@ -104,7 +104,7 @@ fn idle(report: &mut Report, fleet: &Fleet, what: &str) {
     std::thread::sleep(TIME);
     let after = Usage::of(fleet.engine.pid());
     report.memory(&format!("{what}: memory"), after.resident);
-    let (busy, switches) = (after.busy.saturating_sub(before.busy), after.switches - before.switches);
+    let (busy, switches) = (after.busy.saturating_sub(before.busy), after.switches_since(&before));
     let limit = if what.contains("checked") { 10 * MS * 5 } else { 10 * MS };
     let shown = format!("{} of processor time in 10 s, {switches} switches", ms(busy));
     report.note(&format!("{what}: idle"), &shown, &ms(limit), busy <= limit);

@@ -1,19 +1,20 @@
 //! What a process uses of the machine, as the kernel counts it.
 
+use std::collections::BTreeMap;
 use std::fs::read_to_string;
 use std::path::Path;
 use std::time::Duration;
 
 /// What a process has used up to a moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Usage {
     /// Memory in KiB: now, and at the most so far.
     pub resident: u64,
     pub peak: u64,
     /// Processor time of all its threads; the kernel counts in hundredths of a second.
     pub busy: Duration,
-    /// How many times its threads were given a processor or lost it.
-    pub switches: u64,
+    /// How many times each of its threads was given a processor, by the thread's number.
+    switches: BTreeMap<String, u64>,
 }
 
 impl Usage {
@@ -25,13 +26,23 @@ impl Usage {
         let after_name: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         let ticks: u64 = after_name[11..=12].iter().map(|field| field.parse::<u64>().unwrap()).sum();
         let threads = std::fs::read_dir(format!("{place}/task")).unwrap().flatten();
-        let switches = threads.map(|thread| switches(&thread.path())).sum();
+        let switches =
+            threads.map(|thread| (thread.file_name().to_string_lossy().into_owned(), switches(&thread.path())));
+        let switches = switches.collect();
         Self {
             resident: field(&status, "VmRSS:"),
             peak: field(&status, "VmHWM:"),
             busy: Duration::from_millis(ticks * 10),
             switches,
         }
+    }
+}
+
+impl Usage {
+    /// How many times a thread was given a processor since then.
+    pub fn switches_since(&self, before: &Self) -> u64 {
+        let old = |thread: &String| before.switches.get(thread).copied().unwrap_or(0);
+        self.switches.iter().map(|(thread, count)| count.saturating_sub(old(thread))).sum()
     }
 }
 
