@@ -229,8 +229,7 @@ fn deaf_client(report: &mut Report) {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         other.join().unwrap()
     });
-    deaf.patience(Duration::from_secs(30));
-    let cut = if deaf.ends() { "cut off" } else { "still there" };
+    let cut = if deaf.ends(Duration::from_secs(30)) { "cut off" } else { "still there" };
     let grown = Usage::of(fleet.engine.pid()).peak.saturating_sub(before);
     report.note("a client that never reads, after 100 000 events", cut, "cut off", cut == "cut off");
     report.note("memory it cost", &format!("{grown} KiB"), "16 MiB", grown < 16 << 10);

@@ -43,7 +43,7 @@ fn a_request_that_is_half_sent_is_answered_while_new_connections_are_refused() {
     std::thread::sleep(Duration::from_millis(100));
     run("kill", &["-TERM", &engine.pid().to_string()]);
     until("refused", || refuses(address));
-    assert!(events.ends(), "those who listen are told by the end of their stream");
+    assert!(events.ends(BOUND), "those who listen are told by the end of their stream");
     stream.write_all(&body.as_bytes()[body.len() / 2..]).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

@@ -1,8 +1,8 @@
 //! `/v2/events` as a client sees it.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -32,9 +32,6 @@ impl Events {
     pub fn ender(&self) -> Ender {
         Ender(self.0.get_ref().try_clone().unwrap())
     }
-    pub fn patience(&self, patience: Duration) {
-        self.0.get_ref().set_read_timeout(Some(patience)).unwrap();
-    }
 
     /// The next event's kind and its data; none when the stream has ended or nothing came in time.
     pub fn next(&mut self) -> Option<(String, Value)> {
@@ -52,16 +49,19 @@ impl Events {
         }
     }
 
-    /// Whether the stream has been ended by the engine, once what was on its way has been read.
-    pub fn ends(&mut self) -> bool {
+    /// Whether the engine ends the stream within that time, once what was on its way has been read. A stream that goes on
+    /// is silent for ten seconds at most.
+    pub fn ends(&mut self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
         let mut buffer = vec![0; 64 << 10];
-        loop {
-            match std::io::Read::read(&mut self.0, &mut buffer) {
+        while Instant::now() < deadline {
+            match self.0.read(&mut buffer) {
                 Ok(0) => return true,
                 Ok(_) => {}
-                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+                Err(error) => return error.kind() == ErrorKind::ConnectionReset,
             }
         }
+        false
     }
 }
 
