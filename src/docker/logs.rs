@@ -38,17 +38,19 @@ impl RawClient {
 }
 
 impl Docker {
-    /// All that Docker keeps of what a container wrote, from the beginning; with `follow` also what it writes from now
-    /// on, until it ends.
+    /// The last `messages` of what a container wrote; without a number, all that Docker keeps.
+    ///
+    /// It is not followed: Docker 20.10 gives a follower some of it twice, or nothing any more, when it begins a new
+    /// file of its log.
     pub async fn container_log(
         &self,
         id: &str,
-        follow: bool,
+        messages: Option<u32>,
+        has_terminal: bool,
     ) -> Result<impl Stream<Item = Result<LogPiece, DockerError>> + Send + use<>, DockerError> {
-        let terminal = self.has_terminal(id).await?;
-        let mut frames = Frames::new(terminal);
-        let (follow, timestamps) = (u8::from(follow), u8::from(!terminal));
-        let query = format!("stdout=1&stderr=1&tail=all&follow={follow}&timestamps={timestamps}");
+        let mut frames = Frames::new(has_terminal);
+        let tail = messages.map_or_else(|| "all".to_owned(), |messages| messages.to_string());
+        let query = format!("stdout=1&stderr=1&tail={tail}&timestamps={}", u8::from(!has_terminal));
         let url = format!("http://docker/containers/{id}/logs?{query}");
         let asked = tokio::time::timeout(PATIENCE, self.raw.get(&self.socket).get(url).send()).await;
         let asked = asked.map_err(|_| self.log_failure(id, io::Error::from(io::ErrorKind::TimedOut)))?;
@@ -67,7 +69,8 @@ impl Docker {
         Ok(pieces.flat_map(futures_util::stream::iter))
     }
 
-    async fn has_terminal(&self, id: &str) -> Result<bool, DockerError> {
+    /// Whether a container's output is that of a terminal, without messages.
+    pub async fn has_terminal(&self, id: &str) -> Result<bool, DockerError> {
         match self.api.inspect_container(id, None).await {
             Ok(found) => Ok(found.config.and_then(|config| config.tty).unwrap_or(false)),
             Err(cause) if is_missing(&cause) => Err(no_such(id)),

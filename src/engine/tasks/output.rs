@@ -1,51 +1,52 @@
-//! What containers write, brought into files: when somebody reads it, from then on while it is read, and when the
-//! container has ended.
+//! What containers write, brought into files: whenever somebody reads it, and when the container has ended.
 //!
 //! Docker keeps a container's log. Its files here are written from the beginning of that log, by the same rules whenever
 //! that is, and are then only added to: what stands at an offset stays there. Only an engine that begins anew does not
 //! know how far the one before came, and writes them again; they differ if Docker has dropped the log's beginning since.
+//! So they do for a container with a terminal, whose log has no messages to know a place by.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
-use tokio::sync::watch;
+use futures_util::StreamExt as _;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::super::instance::TaskId;
 use super::sandbox::{MAX_OUTPUT, earlier_part};
 use super::{Tasks, lock};
 use crate::docker::{ContainerOutput, DockerError, LogPiece};
 
-/// A container is followed for that long after somebody read what it wrote.
-const FOLLOWED_FOR: Duration = Duration::from_mins(1);
-/// Most containers that are followed at a time: each holds a connection and two files. One more, and the one that
-/// nobody has read for the longest time is left.
-const MOST_FOLLOWED: usize = 128;
-/// How long a reader waits for what was written before, and how long the end of a container's log may take.
-const CATCH_UP_PATIENCE: Duration = Duration::from_secs(10);
-const END_PATIENCE: Duration = Duration::from_secs(5);
-const WHOLE_PATIENCE: Duration = Duration::from_mins(1);
+/// Files that were brought up to date so long ago, or less, are as good as new. A terminal's whole log is read each time.
+const FRESH: Duration = Duration::from_millis(100);
+const FRESH_OF_TERMINAL: Duration = Duration::from_secs(2);
+/// How long a reader waits for that.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
+/// How long Docker may take to go on with a log.
+const PIECE_PATIENCE: Duration = Duration::from_secs(30);
+/// How many of the last messages of a log are looked at for what is new, before all of them.
+const LAST_MESSAGES: [u32; 2] = [256, 16 << 10];
 /// Pieces of a log that are written at once.
 const BATCH: usize = 256;
 
-/// The containers whose outputs may be read.
+/// The containers whose outputs may be read. Each output is locked while it is brought up to date.
 #[derive(Debug, Default)]
-pub(super) struct Outputs(Mutex<HashMap<TaskId, Output>>);
+pub(super) struct Outputs(Mutex<HashMap<TaskId, Arc<tokio::sync::Mutex<Output>>>>);
 
 #[derive(Debug)]
 struct Output {
     container: String,
+    /// Asked of Docker once.
+    has_terminal: Option<bool>,
     /// How far the files have come; none while they are to be written from the beginning.
     written: Option<Position>,
-    writing: Option<Writing>,
+    /// The files have what was written until then.
+    as_of: Option<Instant>,
 }
 
 /// A message of a log: the n-th of that time, in Docker's words.
@@ -55,273 +56,170 @@ struct Position {
     nth: u32,
 }
 
-/// Goes through a log and tells what of it comes after a position.
+/// Goes through a log, or its end, and tells what of it comes after a position.
 #[derive(Debug)]
 struct Progression {
     after: Option<Position>,
     at: Option<Position>,
-    /// The position was seen, or there is none.
-    passed: bool,
-    is_new: bool,
+    /// How many messages before the present one have its time is not known: the log's beginning is not there.
+    is_cut: bool,
+    part: Part,
     /// What comes next begins a message.
     is_between: bool,
 }
 
+/// What of a log is gone through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    BeforePosition,
+    /// The message that is the position.
+    Position,
+    New,
+}
+
 impl Progression {
-    fn after(after: Option<Position>) -> Self {
-        let passed = after.is_none();
-        Self { after, at: None, passed, is_new: passed, is_between: true }
+    /// Through a log from its beginning, or from somewhere else in it when `is_cut`.
+    fn after(after: Option<Position>, is_cut: bool) -> Self {
+        let part = if after.is_some() { Part::BeforePosition } else { Part::New };
+        Self { after, at: None, is_cut, part, is_between: true }
     }
 
     /// Whether the piece comes after the position.
     fn is_new(&mut self, piece: &LogPiece) -> bool {
         if let Some(stamp) = &piece.stamp {
-            self.is_new = self.passed;
-            let before = self.at.take().filter(|before| before.stamp == *stamp);
-            self.at = Some(Position { stamp: stamp.clone(), nth: before.map_or(1, |before| before.nth + 1) });
-            self.passed |= self.at == self.after;
+            let before = self.at.take();
+            let of_same_time = before.as_ref().filter(|before| before.stamp == *stamp).map(|before| before.nth);
+            self.is_cut &= before.is_none() || of_same_time.is_some();
+            self.at = Some(Position { stamp: stamp.clone(), nth: of_same_time.unwrap_or(0) + 1 });
+            self.part = match self.part {
+                Part::BeforePosition if self.is_cut || self.at != self.after => Part::BeforePosition,
+                Part::BeforePosition => Part::Position,
+                Part::Position | Part::New => Part::New,
+            };
         }
         self.is_between = piece.ends;
-        self.is_new
+        self.part == Part::New
+    }
+
+    /// The position was seen, or there is none.
+    fn passed(&self) -> bool {
+        self.part != Part::BeforePosition
     }
 
     /// Up to where all has come; none when that is in the middle of a message.
     fn reached(&self) -> Option<Position> {
-        if self.passed { self.at.clone().filter(|_| self.is_between) } else { self.after.clone() }
+        if self.passed() { self.at.clone().filter(|_| self.is_between) } else { self.after.clone() }
     }
 }
-
-/// A log that is being written to the files.
-#[derive(Debug, Clone)]
-struct Writing {
-    last_read: Instant,
-    progress: watch::Receiver<Progress>,
-    stop: CancellationToken,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    /// What was written before is not all there yet.
-    Behind,
-    CaughtUp,
-    Whole,
-}
-
-type Log = Pin<Box<dyn Stream<Item = Result<LogPiece, DockerError>> + Send>>;
 
 /// Why a log did not come into the files.
 #[derive(Debug, thiserror::Error)]
 enum NotWritten {
     #[error(transparent)]
     Docker(#[from] DockerError),
+    #[error("Docker does not go on with the log")]
+    Stuck(#[from] tokio::time::error::Elapsed),
     #[error("cannot write it: {0}")]
     Files(#[from] io::Error),
 }
 
-impl Writing {
-    /// Waits until the files have what was written up to now; no longer than readers may be kept waiting.
-    async fn caught_up(mut self) {
-        // It may also have failed; the files then have what they have.
-        let _ = tokio::time::timeout(CATCH_UP_PATIENCE, self.progress.wait_for(|at| *at != Progress::Behind)).await;
-    }
-    /// Whether the files have all there will ever be, after at most `patience`.
-    async fn whole(&mut self, patience: Duration) -> bool {
-        let waited = tokio::time::timeout(patience, self.progress.wait_for(|at| *at == Progress::Whole)).await;
-        matches!(waited, Ok(Ok(_)))
-    }
-    /// Ends it, and waits until it writes no more.
-    async fn stopped(&mut self) {
-        self.stop.cancel();
-        while self.progress.changed().await.is_ok() {}
+impl Output {
+    /// Nothing was written since that is not in the files, or nothing that matters.
+    fn is_fresh(&self, asked: Instant) -> bool {
+        let fresh = if self.has_terminal == Some(true) { FRESH_OF_TERMINAL } else { FRESH };
+        self.as_of.is_some_and(|as_of| asked < as_of + fresh)
     }
 }
 
 impl Tasks {
     /// A container runs, whose outputs may be read.
     pub(super) fn has_output(&self, task: &TaskId, container: &str) {
-        let output = || Output { container: container.to_owned(), written: None, writing: None };
-        lock(&self.0.outputs.0).entry(task.clone()).or_insert_with(output);
+        let container = container.to_owned();
+        let output = || Output { container, has_terminal: None, written: None, as_of: None };
+        lock(&self.0.outputs.0).entry(task.clone()).or_insert_with(|| Arc::new(tokio::sync::Mutex::new(output())));
     }
 
-    /// Brings what a task wrote up to now into its files, if that is a container's.
+    /// Brings what a task wrote up to now into its files, if that is a container's. Docker is asked for no more than
+    /// what is new, and by nobody else meanwhile.
     pub(super) async fn catch_up(&self, task: &TaskId) {
-        let writing = {
-            let mut outputs = lock(&self.0.outputs.0);
-            let Some(output) = outputs.get_mut(task) else { return };
-            let writing = output
-                .writing
-                .get_or_insert_with(|| self.write_log(task, &output.container, output.written.clone(), true));
-            writing.last_read = Instant::now();
-            let writing = writing.clone();
-            stop_least_read(&outputs);
-            writing
-        };
-        writing.caught_up().await;
+        let asked = Instant::now();
+        let Some(output) = lock(&self.0.outputs.0).get(task).cloned() else { return };
+        let (sender, done) = oneshot::channel();
+        let (tasks, task) = (self.clone(), task.clone());
+        // A reader that goes away leaves nothing half done.
+        self.spawn(async move {
+            let mut output = output.lock().await;
+            if !output.is_fresh(asked) {
+                tasks.bring_up_to_date(&task, &mut output).await;
+            }
+            let _ = sender.send(());
+        });
+        // The files have what they have.
+        let _ = tokio::time::timeout(READ_PATIENCE, done).await;
     }
 
     /// Completes the files of a container that has ended, before it is removed.
     pub(super) async fn complete_output(&self, task: &TaskId, container: &str) {
         self.has_output(task, container);
-        loop {
-            let (mut writing, is_last) = {
-                let mut outputs = lock(&self.0.outputs.0);
-                let Some(output) = outputs.get_mut(task) else { return };
-                if let Some(following) = &output.writing {
-                    (following.clone(), false)
-                } else {
-                    // A follower is told of the end before the last of the output, now and then.
-                    let writing = self.write_log(task, container, output.written.clone(), false);
-                    (output.writing.insert(writing).clone(), true)
-                }
-            };
-            if !writing.whole(if is_last { WHOLE_PATIENCE } else { END_PATIENCE }).await {
-                writing.stopped().await;
-            }
-            if is_last {
-                lock(&self.0.outputs.0).remove(task);
-                return;
-            }
+        let Some(output) = lock(&self.0.outputs.0).get(task).cloned() else { return };
+        let mut output = output.lock().await;
+        self.bring_up_to_date(task, &mut output).await;
+        lock(&self.0.outputs.0).remove(task);
+    }
+
+    async fn bring_up_to_date(&self, task: &TaskId, output: &mut Output) {
+        let now = Instant::now();
+        match self.add_new(task, output).await {
+            // Without a container there is nothing new any more.
+            Ok(()) | Err(NotWritten::Docker(DockerError::NotFound { .. })) => output.as_of = Some(now),
+            Err(error) => tracing::warn!(%task, %error, "cannot bring the output of a task into its files"),
         }
     }
 
-    /// Begins to write a container's log to the task's files.
-    fn write_log(&self, task: &TaskId, container: &str, written: Option<Position>, follow: bool) -> Writing {
-        let (progress, seen) = watch::channel(Progress::Behind);
-        let stop = CancellationToken::new();
-        let writing = Writing { last_read: Instant::now(), progress: seen, stop: stop.clone() };
-        let mut writer = Writer { tasks: self.clone(), task: task.clone(), follow, written, progress, stop };
-        let container = container.to_owned();
-        self.spawn(async move {
-            let ended = writer.run(&container).await;
-            if let Err(error) = &ended {
-                tracing::warn!(task = %writer.task, %error, "cannot bring the output of a task into its files");
-            }
-            if let Some(output) = lock(&writer.tasks.0.outputs.0).get_mut(&writer.task) {
-                output.written = writer.written;
-                output.writing = None;
-            }
-            if matches!(ended, Ok(true)) {
-                writer.progress.send_replace(Progress::Whole);
-            }
-        });
-        writing
-    }
-
-    fn last_read(&self, task: &TaskId) -> Option<Instant> {
-        Some(lock(&self.0.outputs.0).get(task)?.writing.as_ref()?.last_read)
-    }
-}
-
-/// A log that is about to be written.
-struct Begun {
-    log: Log,
-    progression: Progression,
-    /// New bytes of each output that were there at the beginning, where that is known.
-    before: Option<[u64; 2]>,
-}
-
-/// Writes one container's log to the task's files.
-#[derive(Debug)]
-struct Writer {
-    tasks: Tasks,
-    task: TaskId,
-    follow: bool,
-    written: Option<Position>,
-    progress: watch::Sender<Progress>,
-    stop: CancellationToken,
-}
-
-impl Writer {
-    /// Whether it was written to its end.
-    async fn run(&mut self, container: &str) -> Result<bool, NotWritten> {
-        let stop = self.stop.clone();
-        let begun = tokio::select! {
-            begun = self.begin(container) => begun?,
-            () = stop.cancelled() => return Ok(false),
-        };
-        let Some(Begun { log, mut progression, before }) = begun else { return Ok(true) };
-        let (outputs, resume) = (self.tasks.setting().sandboxes.outputs(&self.task), self.written.is_some());
-        let mut files = blocking(move || if resume { Files::resume(outputs) } else { Files::begin(outputs) }).await?;
-        let mut pieces = log.ready_chunks(BATCH);
-        let mut patience = std::pin::pin!(tokio::time::sleep(CATCH_UP_PATIENCE));
-        let mut is_behind = true;
-        loop {
-            if is_behind && before.is_some_and(|before| files.have(before)) {
-                is_behind = false;
-                self.progress.send_replace(Progress::CaughtUp);
-            }
-            let batch = tokio::select! {
-                batch = pieces.next() => batch,
-                () = &mut patience, if is_behind && self.follow => {
-                    is_behind = false;
-                    self.progress.send_replace(Progress::CaughtUp);
-                    continue;
+    /// Adds what is new in a container's log to its files.
+    async fn add_new(&self, task: &TaskId, output: &mut Output) -> Result<(), NotWritten> {
+        if output.has_terminal.is_none() {
+            output.has_terminal = Some(self.setting().docker.has_terminal(&output.container).await?);
+        }
+        if output.written.is_some() {
+            for messages in LAST_MESSAGES.map(Some).into_iter().chain([None]) {
+                let progression = Progression::after(output.written.clone(), messages.is_some());
+                if self.add_from(task, output, messages, progression).await? {
+                    return Ok(());
                 }
-                () = self.nobody_reads(), if self.follow => return Ok(false),
-                () = stop.cancelled() => return Ok(false),
-            };
-            let Some(batch) = batch else { return Ok(true) };
+            }
+        }
+        // Nothing was written yet, or Docker has dropped even what was written last: all that it has comes after that.
+        self.add_from(task, output, None, Progression::after(None, false)).await.map(|_| ())
+    }
+
+    /// Adds what of a log comes after a position; answers whether that is there at all.
+    async fn add_from(
+        &self,
+        task: &TaskId,
+        output: &mut Output,
+        messages: Option<u32>,
+        mut progression: Progression,
+    ) -> Result<bool, NotWritten> {
+        let (docker, has_terminal) = (&self.setting().docker, output.has_terminal.unwrap_or(false));
+        let log = docker.container_log(&output.container, messages, has_terminal).await?;
+        let (paths, resume) = (self.setting().sandboxes.outputs(task), output.written.is_some());
+        let mut files = blocking(move || if resume { Files::resume(paths) } else { Files::begin(paths) }).await?;
+        let mut pieces = std::pin::pin!(log.ready_chunks(BATCH));
+        while let Some(batch) = tokio::time::timeout(PIECE_PATIENCE, pieces.next()).await? {
             let (mut batch, failure) = until_failure(batch);
             batch.retain(|piece| progression.is_new(piece));
-            // Until it is written whole, nobody knows how far the files are.
-            self.written = None;
-            files = blocking(move || files.write(&batch)).await?;
-            self.written = progression.reached();
+            if !batch.is_empty() {
+                // Until it is written whole, nobody knows how far the files are.
+                output.written = None;
+                files = blocking(move || files.write(&batch)).await?;
+                output.written = progression.reached();
+            }
             if let Some(error) = failure {
                 return Err(error.into());
             }
         }
-    }
-
-    /// The log, and how much of it is new; none when there is no such container any more.
-    async fn begin(&self, container: &str) -> Result<Option<Begun>, NotWritten> {
-        let docker = &self.tasks.setting().docker;
-        let log: Log = match docker.container_log(container, self.follow).await {
-            Ok(log) => Box::pin(log),
-            // Somebody else removed it: there will be no more.
-            Err(DockerError::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let mut progression = Progression::after(self.written.clone());
-        if !self.follow && self.written.is_none() {
-            return Ok(Some(Begun { log, progression, before: None }));
-        }
-        // What was written before the follower came is all that Docker gives without it, now that the follower is there.
-        let (mut all, mut new) = ([0, 0], [0, 0]);
-        let mut present = std::pin::pin!(docker.container_log(container, false).await?);
-        while let Some(piece) = present.next().await {
-            let piece = piece?;
-            let (index, bytes) = parts(&piece);
-            all[index] += bytes.len() as u64;
-            new[index] += if progression.is_new(&piece) { bytes.len() as u64 } else { 0 };
-        }
-        Ok(Some(if progression.passed {
-            Begun { log, progression: Progression::after(self.written.clone()), before: Some(new) }
-        } else {
-            // Docker has dropped even what was written last: all that it has comes after that.
-            Begun { log, progression: Progression::after(None), before: Some(all) }
-        }))
-    }
-
-    /// Waits until the output was not read for so long that it is followed no more.
-    async fn nobody_reads(&self) {
-        loop {
-            match self.tasks.last_read(&self.task).map(|last| last + FOLLOWED_FOR) {
-                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
-                _ => return,
-            }
-        }
-    }
-}
-
-/// Keeps the number of containers that are followed within bounds.
-fn stop_least_read(outputs: &HashMap<TaskId, Output>) {
-    let followed = outputs.values().filter_map(|output| output.writing.as_ref());
-    let followed: Vec<_> = followed.filter(|writing| !writing.stop.is_cancelled()).collect();
-    if followed.len() > MOST_FOLLOWED
-        && let Some(least) = followed.into_iter().min_by_key(|writing| writing.last_read)
-    {
-        least.stop.cancel();
+        Ok(progression.passed())
     }
 }
 
@@ -366,10 +264,6 @@ impl Files {
         }
         Ok(self)
     }
-    /// Whether as much was written, with what is not kept any more.
-    fn have(&self, sizes: [u64; 2]) -> bool {
-        self.0.iter().zip(sizes).all(|(file, size)| file.total >= size)
-    }
 }
 
 /// A file that begins anew when it is full; what it had until then is kept beside it.
@@ -379,8 +273,6 @@ struct Bounded {
     file: File,
     /// Of the file, in bytes.
     size: u64,
-    /// Of all that this writer wrote.
-    total: u64,
 }
 
 /// How much longer than it should be a file may become for the sake of whole lines.
@@ -396,14 +288,14 @@ impl Bounded {
             }
         }
         let file = create(&path)?;
-        Ok(Self { path, file, size: 0, total: 0 })
+        Ok(Self { path, file, size: 0 })
     }
 
     /// Goes on where an earlier writer ended.
     fn resume(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).open(&path)?;
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
         let size = file.metadata()?.len();
-        Ok(Self { path, file, size, total: 0 })
+        Ok(Self { path, file, size })
     }
 
     /// Where a file ends depends on the bytes alone, not on how they come: behind the first end of a line at which it
@@ -414,7 +306,6 @@ impl Bounded {
             let (now, later, full) = split(rest, self.size);
             self.file.write_all(now)?;
             self.size += now.len() as u64;
-            self.total += now.len() as u64;
             if full {
                 std::fs::rename(&self.path, earlier_part(&self.path))?;
                 self.file = create(&self.path)?;
@@ -452,13 +343,12 @@ mod tests {
         for piece in bytes.chunks(size) {
             file.write(piece).unwrap();
         }
-        assert_eq!(file.total, bytes.len() as u64);
         (std::fs::read(&path).unwrap(), std::fs::read(earlier_part(&path)).ok())
     }
 
     /// Each message of a log that comes after the position, and where that leads.
-    fn after(position: Option<Position>, log: &[(&str, bool)]) -> (Vec<usize>, Progression) {
-        let mut progression = Progression::after(position);
+    fn after(position: Option<Position>, is_cut: bool, log: &[(&str, bool)]) -> (Vec<usize>, Progression) {
+        let mut progression = Progression::after(position, is_cut);
         let new = log.iter().enumerate().filter(|(_, (stamp, ends))| {
             let stamp = (!stamp.is_empty()).then(|| (*stamp).to_owned());
             progression.is_new(&LogPiece { output: ContainerOutput::Out(bytes::Bytes::new()), stamp, ends: *ends })
@@ -466,20 +356,33 @@ mod tests {
         (new.map(|(index, _)| index).collect(), progression)
     }
 
+    fn position(stamp: &str, nth: u32) -> Position {
+        Position { stamp: stamp.into(), nth }
+    }
+
+    const LOG: [(&str, bool); 6] = [("t1", true), ("t2", true), ("t2", false), ("", true), ("t1", true), ("t0", true)];
+
     #[test]
     fn what_was_written_is_not_written_again_also_when_the_clock_was_set_back() {
-        let log = [("t1", true), ("t2", true), ("t2", false), ("", true), ("t1", true), ("t0", true)];
-        let position = |stamp: &str, nth| Some(Position { stamp: stamp.into(), nth });
-        let (new, all) = after(None, &log);
-        assert_eq!((new, all.reached()), (vec![0, 1, 2, 3, 4, 5], position("t0", 1)));
-        assert_eq!(after(position("t2", 1), &log).0, [2, 3, 4, 5]);
-        assert_eq!(after(position("t2", 2), &log).0, [4, 5]);
-        let (new, none) = after(position("t0", 1), &log);
-        assert_eq!((new, none.reached()), (vec![], position("t0", 1)));
+        let (new, all) = after(None, false, &LOG);
+        assert_eq!((new, all.reached()), (vec![0, 1, 2, 3, 4, 5], Some(position("t0", 1))));
+        assert_eq!(after(Some(position("t2", 1)), false, &LOG).0, [2, 3, 4, 5]);
+        assert_eq!(after(Some(position("t2", 2)), false, &LOG).0, [4, 5]);
+        let (new, none) = after(Some(position("t0", 1)), false, &LOG);
+        assert_eq!((new, none.reached()), (vec![], Some(position("t0", 1))));
         // In the middle of a message nobody can go on.
-        assert_eq!(after(None, &log[..3]).1.reached(), None);
-        let (new, lost) = after(position("t5", 1), &log);
-        assert_eq!((new, lost.passed), (vec![], false));
+        assert_eq!(after(None, false, &LOG[..3]).1.reached(), None);
+        let (new, lost) = after(Some(position("t5", 1)), false, &LOG);
+        assert_eq!((new, lost.passed(), lost.reached()), (vec![], false, Some(position("t5", 1))));
+    }
+
+    #[test]
+    fn at_a_logs_end_messages_of_the_first_time_are_known_to_be_no_position() {
+        // The first of them may be the second, or any.
+        assert!(!after(Some(position("t2", 1)), true, &LOG[1..]).1.passed());
+        assert!(!after(Some(position("t2", 2)), true, &LOG[1..]).1.passed());
+        assert_eq!(after(Some(position("t2", 2)), true, &LOG).0, [4, 5]);
+        assert_eq!(after(Some(position("t1", 1)), true, &LOG[1..]).0, [4]);
     }
 
     #[test]
