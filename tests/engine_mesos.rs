@@ -210,6 +210,24 @@ fn bytes_that_are_no_text_keep_their_places() {
     }
 }
 
+#[test]
+fn a_terminals_output_is_read_as_it_comes() {
+    let engine = TestEngine::start();
+    // What looks like the head of a frame is none, and a prompt has no end of a line.
+    let script =
+        "printf '\\001 begun\\n'; cd $MESOS_SANDBOX; while [ ! -e go ]; do sleep 0.05; done; printf 'more\\n> '";
+    let mut app = container(script);
+    app["tty"] = json!(true);
+    let task = run(&engine, "/terminal", &app);
+    let directory = directory(&engine, &task);
+    let mut out = Follower::of(&directory, "stdout");
+    out.until(&engine, "\u{1} begun\r\n");
+    std::fs::write(format!("{directory}/sandbox/go"), "").unwrap();
+    out.until(&engine, "\u{1} begun\r\nmore\r\n> ");
+    ended(&engine, &task);
+    assert_eq!(Follower::of(&directory, "stdout").read_on(&engine, 100), out.text);
+}
+
 /// Bytes in memory that are the engine's own.
 fn memory(engine: &TestEngine) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", engine.pid())).unwrap();
