@@ -98,6 +98,9 @@ impl Process {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -107,13 +110,25 @@ mod tests {
         assert_eq!(Process::read("nonsense"), None);
     }
 
+    /// In a session of its own: that of the tests themselves may lie outside their pid namespace, where it has no number.
     #[test]
     fn a_sessions_processes_are_counted_together() {
-        let session = rustix::process::getsid(None).unwrap().as_raw_pid();
+        let mut leader = Command::new("setsid")
+            .args(["sh", "-c", "echo ready; read line"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(leader.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let session = i32::try_from(leader.id()).unwrap();
         let task: TaskId = "a.instance-0ec8a2b0-e722-11f1-aa61-0242189058f9._app.1".parse().unwrap();
         let found = of_sessions(&HashMap::from([(session, task.clone())]));
+        let others = of_sessions(&HashMap::from([(i32::MAX, task.clone())]));
+        drop(leader.stdin.take());
+        leader.wait().unwrap();
         assert!(found[&task].memory_bytes > 0);
         assert_eq!(found[&task].memory_limit_bytes, None);
-        assert!(of_sessions(&HashMap::from([(i32::MAX, task)])).is_empty());
+        assert!(others.is_empty());
     }
 }
