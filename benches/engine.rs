@@ -59,12 +59,21 @@ impl Report {
     }
 }
 
+/// A part of what is measured.
+type Part = fn(&mut Report);
+
+const PARTS: [(&str, Part); 4] =
+    [("load", load), ("checked", checked), ("deaf_client", deaf_client), ("real_containers", real_containers)];
+
+/// All parts, or those that are named: `cargo bench --bench engine -- load`.
 fn main() -> ExitCode {
+    let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let mut report = Report::default();
-    load(&mut report);
-    checked(&mut report);
-    deaf_client(&mut report);
-    real_containers(&mut report);
+    for (name, part) in PARTS {
+        if named.is_empty() || named.iter().any(|named| named == name) {
+            part(&mut report);
+        }
+    }
     if report.broken.is_empty() {
         return ExitCode::SUCCESS;
     }
@@ -114,9 +123,11 @@ fn reads(report: &mut Report, fleet: &Fleet) {
     let mut client = fleet.client();
     let one = Times::of(3000, |n| assert_eq!(client.get(&fleet.app(n)).status, 200));
     report.time("one app, median", one.median(), 7 * MS / 10);
-    let mut bytes = 0;
-    let all = Times::of(60, |_| bytes = client.get("/v2/apps").ok().body.len());
-    report.time(&format!("all apps ({bytes} bytes), median"), all.median(), 10 * MS);
+    for (what, path) in [("all apps", "/v2/apps"), ("all tasks", "/v2/tasks")] {
+        let mut bytes = 0;
+        let all = Times::of(100, |_| bytes = client.get(path).ok().body.len());
+        report.time(&format!("{what} ({bytes} bytes), median"), all.median(), 10 * MS);
+    }
 }
 
 /// One change after another, each answered when it is on the disk.

@@ -129,7 +129,7 @@ impl Lab {
         let builder = TestBuilder::make();
         let mut platform = Platform {
             store: Arc::new(SqliteStore::open(&home.path().join("store")).unwrap()),
-            docker: Docker::at(Socket("/var/run/docker.sock".into())).unwrap(),
+            docker: Docker::at(Socket("/var/run/docker.sock".into())),
             home_label: home.path().display().to_string(),
             registry: None,
             marathon: Client::new(marathon, None).unwrap(),

@@ -82,7 +82,7 @@ impl Stack {
 
 impl BuildStack {
     async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
-        let docker = Docker::at(Socket(settings.docker.socket.clone()))?;
+        let docker = Docker::at(Socket(settings.docker.socket.clone()));
         let started = Instant::now();
         let verbose = self.verbose;
         let order = self.into_order();

@@ -49,9 +49,10 @@ pub struct BuildContainer {
 impl Docker {
     /// Makes the container; nothing runs yet.
     pub async fn create_build(&self, spec: BuildContainerSpec) -> Result<BuildContainer, DockerError> {
-        let docker = Self { api: self.api.clone().with_timeout(spec.patience), ..self.clone() };
+        let docker = self.patient(spec.patience);
         let created = docker
-            .api
+            .api()
+            .await?
             .create_container(None::<CreateContainerOptions>, spec.into_body())
             .await
             .map_err(|cause| docker.failure("make the build container", cause))?;
@@ -71,7 +72,7 @@ impl Docker {
         self.remove_container(id).await?;
         let options = WaitContainerOptions { condition: "removed".to_owned() };
         // Its answer is its exit status, or that there is no such container: gone it is.
-        let _ = self.api.wait_container(id, Some(options)).next().await;
+        let _ = self.api().await?.wait_container(id, Some(options)).next().await;
         Ok(())
     }
 }
@@ -145,7 +146,8 @@ impl BuildContainer {
     ) -> Result<(), DockerError> {
         let options = UploadToContainerOptions { path: directory.to_owned(), ..UploadToContainerOptions::default() };
         self.docker
-            .api
+            .api()
+            .await?
             .upload_to_container(&self.id, Some(options), bollard::body_try_stream(tar))
             .await
             .map_err(|cause| self.docker.failure("take the source into the build container", cause))
@@ -160,7 +162,8 @@ impl BuildContainer {
             AttachContainerOptions { stream: true, stdout: true, stderr: true, ..AttachContainerOptions::default() };
         let attached = self
             .docker
-            .api
+            .api()
+            .await?
             .attach_container(&self.id, Some(options))
             .await
             .map_err(|cause| self.docker.failure("attach to the build container", cause))?;
@@ -173,7 +176,7 @@ impl BuildContainer {
     /// Waits until it has ended.
     pub async fn ended(&self) -> Result<ContainerEnd, DockerError> {
         let options = WaitContainerOptions { condition: "not-running".to_owned() };
-        let answer = self.docker.api.wait_container(&self.id, Some(options)).next().await;
+        let answer = self.docker.api().await?.wait_container(&self.id, Some(options)).next().await;
         if let Some(Err(cause)) = answer
             && !matches!(cause, bollard::errors::Error::DockerContainerWaitError { .. })
         {
@@ -190,7 +193,7 @@ impl BuildContainer {
         // A tar of one file: a header, the content, and the padding to two empty blocks and a record.
         const TAR_OVERHEAD: usize = 16 << 10;
         let options = DownloadFromContainerOptions { path: path.to_owned() };
-        let mut stream = std::pin::pin!(self.docker.api.download_from_container(&self.id, Some(options)));
+        let mut stream = std::pin::pin!(self.docker.api().await?.download_from_container(&self.id, Some(options)));
         let mut tar = Vec::new();
         loop {
             match stream.try_next().await {
@@ -223,7 +226,8 @@ impl BuildContainer {
         };
         let committed = self
             .docker
-            .api
+            .api()
+            .await?
             .commit_container(options, config)
             .await
             .map_err(|cause| self.docker.failure("commit the build container", cause))?;

@@ -138,7 +138,7 @@ impl Docker {
     pub async fn create_instance(&self, spec: InstanceSpec) -> Result<String, DockerError> {
         let image = spec.image.clone();
         let options = CreateContainerOptions { name: Some(spec.name.clone()), platform: String::new() };
-        match self.api.create_container(Some(options), spec.into_body()).await {
+        match self.api().await?.create_container(Some(options), spec.into_body()).await {
             Ok(made) => Ok(made.id),
             Err(cause) if is_missing(&cause) && !cause.to_string().contains("network") => {
                 Err(DockerError::NotFound { what: "image", name: image })
@@ -148,7 +148,7 @@ impl Docker {
     }
 
     pub async fn start_container(&self, id: &str) -> Result<(), DockerError> {
-        let started = self.api.start_container(id, None).await;
+        let started = self.api().await?.start_container(id, None).await;
         started.map_err(|cause| self.failure(format!("start the container {id:.12}"), cause))
     }
 
@@ -158,7 +158,7 @@ impl Docker {
         let named = image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':'));
         let from_image = if named { image.to_owned() } else { format!("{image}:latest") };
         let options = CreateImageOptions { from_image: Some(from_image), ..CreateImageOptions::default() };
-        let mut progress = self.api.create_image(Some(options), None, None);
+        let mut progress = self.api().await?.create_image(Some(options), None, None);
         while let Some(step) = progress.next().await {
             step.map_err(|cause| self.failure(format!("pull the image `{image}`"), cause))?;
         }
@@ -167,7 +167,7 @@ impl Docker {
 
     /// The directory in which an image's programs begin, if the image says one.
     pub async fn image_workdir(&self, image: &str) -> Result<Option<String>, DockerError> {
-        match self.api.inspect_image(image).await {
+        match self.api().await?.inspect_image(image).await {
             Ok(found) => Ok(found.config.and_then(|config| config.working_dir).filter(|path| !path.is_empty())),
             Err(cause) if is_missing(&cause) => Err(DockerError::NotFound { what: "image", name: image.to_owned() }),
             Err(cause) => Err(self.failure(format!("look at the image `{image}`"), cause)),
@@ -176,7 +176,7 @@ impl Docker {
 
     /// A container's address of the newer kind that others can reach; none when it has none.
     pub async fn container_address_v6(&self, id: &str) -> Result<Option<Ipv6Addr>, DockerError> {
-        let found = self.api.inspect_container(id, None::<InspectContainerOptions>).await;
+        let found = self.api().await?.inspect_container(id, None::<InspectContainerOptions>).await;
         let found = found.map_err(|cause| self.failure(format!("inspect the container {id:.12}"), cause))?;
         let networks = found.network_settings.and_then(|settings| settings.networks);
         let mut endpoints = networks.iter().flat_map(HashMap::values);
@@ -185,7 +185,7 @@ impl Docker {
 
     /// What a container is doing; none when there is no such container.
     pub async fn container(&self, id: &str) -> Result<Option<SeenContainer>, DockerError> {
-        match self.api.inspect_container(id, None::<InspectContainerOptions>).await {
+        match self.api().await?.inspect_container(id, None::<InspectContainerOptions>).await {
             Ok(found) => Ok(Some(SeenContainer::read(found))),
             Err(cause) if is_missing(&cause) => Ok(None),
             Err(cause) => Err(self.failure(format!("inspect the container {id:.12}"), cause)),
@@ -198,7 +198,7 @@ impl Docker {
         const AT_ONCE: usize = 16;
         let filters = HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]);
         let options = ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
-        let found = self.api.list_containers(Some(options)).await;
+        let found = self.api().await?.list_containers(Some(options)).await;
         let found = found.map_err(|cause| self.failure("list containers", cause))?;
         // The list says all there is to say of those that run. How the others ended only a closer look tells, and one
         // that is gone in the meantime is no container.
@@ -214,8 +214,8 @@ impl Docker {
     pub async fn stop_container(&self, id: &str, grace: Duration) -> Result<(), DockerError> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
-        let patient = self.api.clone().with_timeout(grace + Duration::from_secs(Self::TIMEOUT_SECONDS));
-        match patient.stop_container(id, Some(options)).await {
+        let patient = self.patient(grace + Duration::from_secs(Self::TIMEOUT_SECONDS));
+        match patient.api().await?.stop_container(id, Some(options)).await {
             Err(cause) if !is_missing(&cause) => Err(self.failure(format!("stop the container {id:.12}"), cause)),
             _ => Ok(()),
         }
@@ -224,7 +224,7 @@ impl Docker {
     /// Removes a container, also a running one; one that is gone, or going, is as good.
     pub async fn remove_container(&self, id: &str) -> Result<(), DockerError> {
         let options = RemoveContainerOptions { force: true, v: true, link: false };
-        match self.api.remove_container(id, Some(options)).await {
+        match self.api().await?.remove_container(id, Some(options)).await {
             Err(cause) if !is_missing(&cause) && !is_conflict(&cause) => {
                 Err(self.failure(format!("remove the container {id:.12}"), cause))
             }
@@ -234,27 +234,26 @@ impl Docker {
 
     /// The deaths of containers with the label, from `since` on (seconds since 1970), until the connection ends. Docker
     /// remembers its last 256 events, so that none is missed between asking what there is and listening.
-    pub fn container_deaths(
+    pub async fn container_deaths(
         &self,
         label: &str,
         value: &str,
         since: i64,
-    ) -> impl Stream<Item = Result<ContainerDied, DockerError>> + Send + use<> {
+    ) -> Result<impl Stream<Item = Result<ContainerDied, DockerError>> + Send + use<>, DockerError> {
         let filters = HashMap::from([
             ("type", vec!["container".to_owned()]),
             ("event", vec!["die".to_owned()]),
             ("label", vec![format!("{label}={value}")]),
         ]);
         let docker = self.clone();
-        self.api
-            .events(Some(EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build()))
-            .filter_map(move |event| {
-                let found = match event {
-                    Ok(message) => ContainerDied::read(message).map(Ok),
-                    Err(cause) => Some(Err(docker.failure("report what containers do", cause))),
-                };
-                std::future::ready(found)
-            })
+        let options = EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
+        Ok(self.api().await?.events(Some(options)).filter_map(move |event| {
+            let found = match event {
+                Ok(message) => ContainerDied::read(message).map(Ok),
+                Err(cause) => Some(Err(docker.failure("report what containers do", cause))),
+            };
+            std::future::ready(found)
+        }))
     }
 }
 

@@ -27,9 +27,10 @@ impl Docker {
             attach_stderr: Some(true),
             ..ExecConfig::default()
         };
-        let exec = self.api.create_exec(id, config).await.map_err(failed)?.id;
+        let api = self.api().await?;
+        let exec = api.create_exec(id, config).await.map_err(failed)?.id;
         let running = async {
-            if let StartExecResults::Attached { mut output, .. } = self.api.start_exec(&exec, None).await? {
+            if let StartExecResults::Attached { mut output, .. } = api.start_exec(&exec, None).await? {
                 // Its output ends when it does.
                 while output.next().await.is_some() {}
             }
@@ -37,7 +38,7 @@ impl Docker {
         };
         let in_time = tokio::time::timeout(patience, running).await;
         in_time.unwrap_or(Ok(())).map_err(failed)?;
-        let found = self.api.inspect_exec(&exec).await.map_err(failed)?;
+        let found = api.inspect_exec(&exec).await.map_err(failed)?;
         if found.running != Some(true) {
             return Ok(Ran::Exited(found.exit_code.unwrap_or(-1)));
         }

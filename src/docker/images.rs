@@ -54,7 +54,7 @@ pub enum PushImageError {
 impl Docker {
     /// The image by id, digest or name; `None` when Docker has none such.
     pub async fn image(&self, name: &str) -> Result<Option<Image>, DockerError> {
-        match self.api.inspect_image(name).await {
+        match self.api().await?.inspect_image(name).await {
             Ok(found) => Image::read(found)
                 .map(Some)
                 .ok_or_else(|| DockerError::NotFound { what: "id for the image", name: name.to_owned() }),
@@ -66,7 +66,8 @@ impl Docker {
     /// Gives the image one more name.
     pub async fn tag_image(&self, id: &ImageId, tag: &Tag) -> Result<(), DockerError> {
         let options = TagImageOptions { repo: Some(tag.repository.clone()), tag: Some(tag.tag.clone()) };
-        self.api
+        self.api()
+            .await?
             .tag_image(id.as_str(), Some(options))
             .await
             .map_err(|cause| self.failure(format!("name the image `{tag}`"), cause))
@@ -77,7 +78,7 @@ impl Docker {
     pub async fn push_image(&self, tag: &Tag, credentials: Option<&Secret>) -> Result<Digest, PushImageError> {
         let options = PushImageOptions { tag: Some(tag.tag.clone()), platform: None };
         let credentials = credentials.map(sendable).transpose()?;
-        let mut answer = std::pin::pin!(self.api.push_image(&tag.repository, Some(options), credentials));
+        let mut answer = std::pin::pin!(self.api().await?.push_image(&tag.repository, Some(options), credentials));
         let mut digest = None;
         loop {
             match answer.try_next().await {
@@ -96,7 +97,8 @@ impl Docker {
     /// Docker notes the digests of what it pushed: the one it announced must be there.
     async fn check_digest(&self, tag: &Tag, digest: Digest) -> Result<Digest, PushImageError> {
         let found = self
-            .api
+            .api()
+            .await?
             .inspect_image(&tag.to_string())
             .await
             .map_err(|cause| self.failure(format!("look at the image `{tag}`"), cause))?;
@@ -110,7 +112,7 @@ impl Docker {
 
     /// Removes the image's name, and the image with its last one. One that is not there is as good as removed.
     pub async fn remove_image(&self, name: &str) -> Result<(), DockerError> {
-        match self.api.remove_image(name, None::<RemoveImageOptions>, None).await {
+        match self.api().await?.remove_image(name, None::<RemoveImageOptions>, None).await {
             Err(cause) if !super::is_missing(&cause) => Err(self.failure(format!("remove the image `{name}`"), cause)),
             _ => Ok(()),
         }

@@ -58,7 +58,7 @@ impl Docker {
             changes: labels.iter().map(|(name, value)| format!("LABEL {name}={value}")).collect(),
             ..CreateImageOptions::default()
         };
-        let api = self.patient().api;
+        let api = self.patient(PATIENCE).api().await?;
         let mut answer = std::pin::pin!(api.create_image(Some(options), Some(bollard::body_try_stream(tar)), None));
         let mut id = None;
         while let Some(info) = answer.try_next().await.map_err(|cause| self.failure("import a file system", cause))? {
@@ -72,7 +72,8 @@ impl Docker {
     pub async fn image_labelled(&self, label: (&str, &str), without: &str) -> Result<Option<ImageId>, DockerError> {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{}={}", label.0, label.1)])]);
         let options = ListImagesOptions { all: true, filters: Some(filters), ..ListImagesOptions::default() };
-        let found = self.api.list_images(Some(options)).await.map_err(|cause| self.failure("list images", cause))?;
+        let found =
+            self.api().await?.list_images(Some(options)).await.map_err(|cause| self.failure("list images", cause))?;
         Ok(found
             .into_iter()
             .filter(|image| !image.labels.contains_key(without))
@@ -83,17 +84,13 @@ impl Docker {
     /// When this is dropped half-way its container stays, until a call that comes much later.
     pub async fn add_layer(&self, layer: Layer, said: &(dyn Fn(&str) + Send + Sync)) -> Result<ImageId, LayerError> {
         self.remove_left_layers().await?;
-        let docker = self.patient();
+        let docker = self.patient(PATIENCE);
         let container = docker.create_layer(&layer).await?;
         let made = docker.fill_layer(&container, layer, said).await;
         let removed = docker.remove_layer(&container).await;
         let id = made?;
         removed?;
         Ok(id)
-    }
-
-    fn patient(&self) -> Self {
-        Self { api: self.api.clone().with_timeout(PATIENCE), ..self.clone() }
     }
 
     async fn create_layer(&self, layer: &Layer) -> Result<String, DockerError> {
@@ -109,7 +106,8 @@ impl Docker {
             ..CreateContainerOptions::default()
         };
         let created = self
-            .api
+            .api()
+            .await?
             .create_container(Some(options), body)
             .await
             .map_err(|cause| self.failure("make a container for a layer", cause))?;
@@ -123,7 +121,8 @@ impl Docker {
         said: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<ImageId, LayerError> {
         let options = UploadToContainerOptions { path: "/".to_owned(), ..UploadToContainerOptions::default() };
-        self.api
+        self.api()
+            .await?
             .upload_to_container(container, Some(options), bollard::body_full(Bytes::from(layer.files)))
             .await
             .map_err(|cause| self.failure("take files into a layer", cause))?;
@@ -143,15 +142,15 @@ impl Docker {
         let options =
             AttachContainerOptions { stream: true, stdout: true, stderr: true, ..AttachContainerOptions::default() };
         let failed = |cause| self.failure("run a layer's command", cause);
-        let mut attached = self.api.attach_container(container, Some(options)).await.map_err(failed)?;
-        self.api.start_container(container, None::<StartContainerOptions>).await.map_err(failed)?;
+        let mut attached = self.api().await?.attach_container(container, Some(options)).await.map_err(failed)?;
+        self.api().await?.start_container(container, None::<StartContainerOptions>).await.map_err(failed)?;
         let mut lines = Lines::default();
         while let Some(output) = attached.output.try_next().await.map_err(failed)? {
             lines.take(&output.into_bytes(), said);
         }
         lines.finish(said);
         let options = WaitContainerOptions { condition: "not-running".to_owned() };
-        match std::pin::pin!(self.api.wait_container(container, Some(options))).try_next().await {
+        match std::pin::pin!(self.api().await?.wait_container(container, Some(options))).try_next().await {
             Ok(Some(end)) if end.status_code != 0 => Err(LayerError::CommandFailed { status: end.status_code }),
             Ok(_) => Ok(()),
             Err(bollard::errors::Error::DockerContainerWaitError { code, .. }) => {
@@ -170,7 +169,8 @@ impl Docker {
             ..CommitContainerOptions::default()
         };
         let committed = self
-            .api
+            .api()
+            .await?
             .commit_container(options, config)
             .await
             .map_err(|cause| self.failure("make an image of a layer", cause))?;
@@ -183,8 +183,12 @@ impl Docker {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let filters = HashMap::from([("name".to_owned(), vec![format!("^/{LAYER_NAME}")])]);
         let options = ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
-        let found =
-            self.api.list_containers(Some(options)).await.map_err(|cause| self.failure("list containers", cause))?;
+        let found = self
+            .api()
+            .await?
+            .list_containers(Some(options))
+            .await
+            .map_err(|cause| self.failure("list containers", cause))?;
         for container in found {
             let made = container.created.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
             let left = made.is_some_and(|made| now.saturating_sub(made) > PATIENCE);
@@ -197,7 +201,7 @@ impl Docker {
 
     async fn remove_layer(&self, container: &str) -> Result<(), DockerError> {
         let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
-        match self.api.remove_container(container, Some(options)).await {
+        match self.api().await?.remove_container(container, Some(options)).await {
             Err(cause) if !super::is_missing(&cause) && !super::is_conflict(&cause) => {
                 Err(self.failure(format!("remove the container `{container}`"), cause))
             }

@@ -55,14 +55,14 @@ impl Docker {
 
     async fn container_ids_with(&self, labels: Labels<'_>) -> Result<Vec<String>, DockerError> {
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filter(labels)).build();
-        let found = self.api.list_containers(Some(options)).await;
+        let found = self.api().await?.list_containers(Some(options)).await;
         let found = found.map_err(|cause| self.failure("list containers", cause))?;
         Ok(found.into_iter().filter_map(|container| container.id).collect())
     }
 
     async fn network_ids_with(&self, labels: Labels<'_>) -> Result<Vec<String>, DockerError> {
         let options = ListNetworksOptionsBuilder::new().filters(&filter(labels)).build();
-        let found = self.api.list_networks(Some(options)).await;
+        let found = self.api().await?.list_networks(Some(options)).await;
         let found = found.map_err(|cause| self.failure("list networks", cause))?;
         Ok(found.into_iter().filter_map(|network| network.id).collect())
     }
@@ -72,7 +72,7 @@ impl Docker {
         let mut removed = 0;
         for id in self.container_ids_with(labels).await? {
             let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-            let answer = self.api.remove_container(&id, Some(options)).await;
+            let answer = self.api().await?.remove_container(&id, Some(options)).await;
             removed += gone(answer).map_err(|cause| self.failure(format!("remove the container `{id}`"), cause))?;
         }
         Ok(removed)
@@ -82,7 +82,7 @@ impl Docker {
     async fn remove_networks_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
         let mut removed = 0;
         for id in self.network_ids_with(labels).await? {
-            let answer = self.api.remove_network(&id).await;
+            let answer = self.api().await?.remove_network(&id).await;
             removed += gone(answer).map_err(|cause| self.failure(format!("remove the network `{id}`"), cause))?;
         }
         Ok(removed)
@@ -91,11 +91,11 @@ impl Docker {
     /// Removes the volumes with all of these labels, and their content; says how many.
     pub async fn remove_volumes_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
         let options = ListVolumesOptionsBuilder::new().filters(&filter(labels)).build();
-        let found = self.api.list_volumes(Some(options)).await;
+        let found = self.api().await?.list_volumes(Some(options)).await;
         let found = found.map_err(|cause| self.failure("list volumes", cause))?;
         let mut removed = 0;
         for volume in found.volumes.unwrap_or_default() {
-            let answer = self.api.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await;
+            let answer = self.api().await?.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await;
             let failed = |cause| self.failure(format!("remove the volume `{}`", volume.name), cause);
             removed += gone(answer).map_err(failed)?;
         }
@@ -106,13 +106,13 @@ impl Docker {
     /// still uses stays.
     pub async fn remove_images_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
         let options = ListImagesOptionsBuilder::new().filters(&filter(labels)).build();
-        let found = self.api.list_images(Some(options)).await;
+        let found = self.api().await?.list_images(Some(options)).await;
         let found = found.map_err(|cause| self.failure("list images", cause))?;
         let mut removed = 0;
         for image in found {
             // Forced, since one that was published has a name for each registry.
             let options = RemoveImageOptionsBuilder::new().force(true).build();
-            let answer = self.api.remove_image(&image.id, Some(options), None).await.map(drop);
+            let answer = self.api().await?.remove_image(&image.id, Some(options), None).await.map(drop);
             let failed = |cause| self.failure(format!("remove the image `{}`", image.id), cause);
             removed += gone(answer).map_err(failed)?;
         }

@@ -71,7 +71,7 @@ impl Docker {
 
     /// Whether a container's output is that of a terminal, without messages.
     pub async fn has_terminal(&self, id: &str) -> Result<bool, DockerError> {
-        match self.api.inspect_container(id, None).await {
+        match self.api().await?.inspect_container(id, None).await {
             Ok(found) => Ok(found.config.and_then(|config| config.tty).unwrap_or(false)),
             Err(cause) if is_missing(&cause) => Err(no_such(id)),
             Err(cause) => Err(self.failure(format!("inspect the container {id:.12}"), cause)),

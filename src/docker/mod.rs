@@ -16,6 +16,9 @@ mod volumes;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
 
 pub use builds::{BuildContainer, BuildContainerSpec};
 pub use containers::{
@@ -37,7 +40,8 @@ pub struct Socket(pub PathBuf);
 /// A connection to one Docker; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Docker {
-    api: bollard::Docker,
+    api: Arc<OnceCell<bollard::Docker>>,
+    patience: Duration,
     socket: Socket,
     raw: Arc<logs::RawClient>,
 }
@@ -99,21 +103,31 @@ impl Docker {
     /// Longest wait for an answer, in seconds; streams (logs, events, waits) are not bound by it.
     const TIMEOUT_SECONDS: u64 = 120;
 
-    /// Makes the client. A Docker that is not there is told of by the first call.
-    pub fn at(socket: Socket) -> Result<Self, DockerError> {
-        let path = socket.0.to_string_lossy().into_owned();
-        let api = bollard::Docker::connect_with_unix(&path, Self::TIMEOUT_SECONDS, &version::common(&socket))
-            .map_err(|cause| DockerError::Unreachable { socket: socket.clone(), cause })?;
-        Ok(Self { api, socket, raw: Arc::default() })
+    /// A Docker that is not there is told of by the first call, and found by the first after it has come.
+    pub fn at(socket: Socket) -> Self {
+        Self { api: Arc::default(), patience: Duration::from_secs(Self::TIMEOUT_SECONDS), socket, raw: Arc::default() }
+    }
+
+    /// The same Docker, whose answers may take that long.
+    fn patient(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
+    }
+
+    /// The client, which is made when Docker answers first: only then is known which version it speaks.
+    async fn api(&self) -> Result<bollard::Docker, DockerError> {
+        let unreachable = |cause| DockerError::Unreachable { socket: self.socket.clone(), cause };
+        let made = self.api.get_or_try_init(async || {
+            let version = version::common(&self.socket).await?;
+            let path = self.socket.0.to_string_lossy();
+            bollard::Docker::connect_with_unix(&path, Self::TIMEOUT_SECONDS, &version)
+        });
+        Ok(made.await.map_err(unreachable)?.clone().with_timeout(self.patience))
     }
 
     /// Asks whether Docker answers at all.
     pub async fn ping(&self) -> Result<(), DockerError> {
-        self.api
-            .ping()
-            .await
-            .map(|_| ())
-            .map_err(|cause| DockerError::Unreachable { socket: self.socket.clone(), cause })
+        let answer = self.api().await?.ping().await;
+        answer.map(drop).map_err(|cause| DockerError::Unreachable { socket: self.socket.clone(), cause })
     }
 
     pub fn socket(&self) -> &Socket {

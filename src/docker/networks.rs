@@ -10,7 +10,7 @@ use super::{Docker, DockerError, is_conflict, is_missing};
 impl Docker {
     /// Makes the bridge network if there is none of that name.
     pub async fn ensure_network(&self, name: &str, labels: HashMap<String, String>) -> Result<(), DockerError> {
-        match self.api.inspect_network(name, None::<InspectNetworkOptions>).await {
+        match self.api().await?.inspect_network(name, None::<InspectNetworkOptions>).await {
             Ok(_) => return Ok(()),
             Err(cause) if is_missing(&cause) => {}
             Err(cause) => return Err(self.failure(format!("inspect the network `{name}`"), cause)),
@@ -21,7 +21,7 @@ impl Docker {
             labels: Some(labels),
             ..NetworkCreateRequest::default()
         };
-        match self.api.create_network(request).await {
+        match self.api().await?.create_network(request).await {
             // Somebody else was quicker, which is as good.
             Err(cause) if !is_conflict(&cause) => Err(self.failure(format!("make the network `{name}`"), cause)),
             _ => Ok(()),
@@ -30,7 +30,7 @@ impl Docker {
 
     /// Removes a network; one that is gone is as good.
     pub async fn remove_network(&self, name: &str) -> Result<(), DockerError> {
-        match self.api.remove_network(name).await {
+        match self.api().await?.remove_network(name).await {
             Err(cause) if !is_missing(&cause) => Err(self.failure(format!("remove the network `{name}`"), cause)),
             _ => Ok(()),
         }

@@ -25,7 +25,7 @@ impl Docker {
     pub async fn container_usage(&self, id: &str) -> Result<Option<Usage>, DockerError> {
         // One shot: Docker does not wait to compare two looks.
         let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
-        match self.api.stats(id, Some(options)).next().await {
+        match self.api().await?.stats(id, Some(options)).next().await {
             Some(Ok(found)) => Ok(usage(&found)),
             Some(Err(cause)) if !is_missing(&cause) => {
                 Err(self.failure(format!("tell what the container {id:.12} uses"), cause))

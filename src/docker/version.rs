@@ -1,30 +1,33 @@
 //! Which version of its API a Docker speaks. A request in a newer one is refused as a whole, so it is asked first.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::time::Duration;
 
 use bollard::ClientVersion;
+use bollard::errors::Error;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 use super::Socket;
 
 /// Docker answers a ping in about a millisecond; one that is just starting gets a moment.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The version to speak: the newest that both know. When Docker does not answer, ours; the next call says why then.
-pub(super) fn common(socket: &Socket) -> ClientVersion {
+/// The version to speak: the newest that both know. A Docker that tells none is taken to know ours.
+pub(super) async fn common(socket: &Socket) -> Result<ClientVersion, Error> {
+    let answer = tokio::time::timeout(PATIENCE, ping(socket)).await;
+    let answer =
+        answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|err| Error::IOError { err })?;
     let ours = *bollard::API_DEFAULT_VERSION;
-    ping(socket).ok().and_then(|answer| announced(&answer)).map_or(ours, |theirs| older(ours, theirs))
+    Ok(announced(&answer).map_or(ours, |theirs| older(ours, theirs)))
 }
 
-/// The head of a ping's answer. Blocking, once per client: it is a local socket.
-fn ping(socket: &Socket) -> std::io::Result<String> {
-    let mut stream = UnixStream::connect(&socket.0)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(b"HEAD /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")?;
+/// The head of a ping's answer.
+async fn ping(socket: &Socket) -> io::Result<String> {
+    let mut stream = UnixStream::connect(&socket.0).await?;
+    stream.write_all(b"HEAD /_ping HTTP/1.0\r\nHost: docker\r\n\r\n").await?;
     let mut answer = String::new();
-    stream.take(64 << 10).read_to_string(&mut answer)?;
+    stream.take(64 << 10).read_to_string(&mut answer).await?;
     Ok(answer)
 }
 
@@ -62,9 +65,24 @@ mod tests {
         assert_eq!(older(version(9), version(41)).minor_version, 9);
     }
 
-    #[test]
-    fn without_an_answer_ours_is_spoken() {
-        let ours = common(&Socket("/nonexistent/docker.sock".into()));
-        assert_eq!(ours.minor_version, bollard::API_DEFAULT_VERSION.minor_version);
+    #[tokio::test]
+    async fn a_docker_that_is_not_there_is_told_of_and_found_when_it_has_come() {
+        let home = tempfile::tempdir().unwrap();
+        let socket = Socket(home.path().join("docker.sock"));
+        let docker = super::super::Docker::at(socket.clone());
+        assert!(docker.ping().await.unwrap_err().is_unreachable());
+        let listener = tokio::net::UnixListener::bind(&socket.0).unwrap();
+        let answering = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = [0; 1024];
+                let _ = stream.read(&mut asked).await.unwrap();
+                let answer = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        docker.ping().await.unwrap();
+        assert_eq!(docker.api().await.unwrap().client_version().to_string(), "1.41");
+        answering.abort();
     }
 }

@@ -12,7 +12,8 @@ impl Docker {
     pub async fn ensure_volume(&self, name: &str, labels: HashMap<String, String>) -> Result<(), DockerError> {
         let request =
             VolumeCreateRequest { name: Some(name.to_owned()), labels: Some(labels), ..VolumeCreateRequest::default() };
-        self.api
+        self.api()
+            .await?
             .create_volume(request)
             .await
             .map(|_| ())
@@ -21,7 +22,7 @@ impl Docker {
 
     /// Removes the volume and its content; one that is not there is as good as removed.
     pub async fn remove_volume(&self, name: &str) -> Result<(), DockerError> {
-        match self.api.remove_volume(name, None::<RemoveVolumeOptions>).await {
+        match self.api().await?.remove_volume(name, None::<RemoveVolumeOptions>).await {
             Err(cause) if !super::is_missing(&cause) => Err(self.failure(format!("remove the volume `{name}`"), cause)),
             _ => Ok(()),
         }

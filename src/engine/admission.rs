@@ -18,9 +18,8 @@ use crate::marathon::{App, NetworkMode};
 /// Refuses a tree in which an app that changed is to run and cannot. A definition without instances is kept for whoever
 /// can run it.
 pub fn admit(old: &Group, new: &Group, rules: &Rules) -> Result<(), Refusal> {
-    for app in new.all_apps().into_iter().filter(|app| app.instances > 0) {
-        let same = old.app(&app.id).is_some_and(|before| std::ptr::eq(&raw const **before, &raw const **app));
-        let faults = if same { Vec::new() } else { faults(app, rules) };
+    for app in new.apps_unlike(Some(old)).into_iter().filter(|app| app.instances > 0) {
+        let faults = faults(app, rules);
         if !faults.is_empty() {
             let details = faults.iter().map(|(path, error)| json!({ "path": path, "errors": [error] }));
             let details = details.collect::<Vec<_>>();

@@ -7,12 +7,12 @@ use crate::marathon::{App, PathId, VersionInfo};
 
 use super::Moment;
 
-/// A group: apps, groups within, and what they all depend on.
+/// A group: apps, groups within, and what they all depend on. A tree shares with its clone what is the same in both.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     pub id: PathId,
     pub apps: BTreeMap<PathId, Arc<App>>,
-    pub groups: BTreeMap<PathId, Group>,
+    pub groups: BTreeMap<PathId, Arc<Group>>,
     pub dependencies: Vec<PathId>,
     /// Set by clients on top-level groups; this engine knows one role and only remembers it.
     pub enforce_role: bool,
@@ -42,7 +42,7 @@ impl Group {
             return None;
         }
         let depths = self.id.segments().len() + 1..=id.len();
-        depths.into_iter().try_fold(self, |group, depth| group.groups.get(&id[..depth]))
+        depths.into_iter().try_fold(self, |group, depth| Some(&**group.groups.get(&id[..depth])?))
     }
 
     /// The group of that id, made with all above it where it is missing. The id must be below this one.
@@ -50,7 +50,7 @@ impl Group {
         let rest = id.segments()[self.id.segments().len()..].to_vec();
         rest.iter().fold(self, |group, segment| {
             let id = group.id.child(segment);
-            group.groups.entry(id.clone()).or_insert_with(|| Self::empty(id))
+            Arc::make_mut(group.groups.entry(id.clone()).or_insert_with(|| Arc::new(Self::empty(id))))
         })
     }
 
@@ -60,7 +60,7 @@ impl Group {
             return None;
         }
         let depths = self.id.segments().len() + 1..=id.len();
-        depths.into_iter().try_fold(self, |group, depth| group.groups.get_mut(&id[..depth]))
+        depths.into_iter().try_fold(self, |group, depth| Some(Arc::make_mut(group.groups.get_mut(&id[..depth])?)))
     }
 
     pub fn app(&self, id: &PathId) -> Option<&Arc<App>> {
@@ -99,14 +99,30 @@ impl Group {
     /// All apps, those of groups within included, ordered by group and id.
     pub fn all_apps(&self) -> Vec<&Arc<App>> {
         let mut found = self.apps.values().collect::<Vec<_>>();
-        found.extend(self.groups.values().flat_map(Self::all_apps));
+        found.extend(self.groups.values().flat_map(|group| group.all_apps()));
         found
     }
 
     /// This group and all below it.
     pub fn all_groups(&self) -> Vec<&Self> {
         let mut found = vec![self];
-        found.extend(self.groups.values().flat_map(Self::all_groups));
+        found.extend(self.groups.values().flat_map(|group| group.all_groups()));
+        found
+    }
+
+    /// The apps that are not the very same in `other`, a tree that this one was made from, or that was made from it.
+    pub fn apps_unlike<'a>(&'a self, other: Option<&Self>) -> Vec<&'a Arc<App>> {
+        let shared = |app: &Arc<App>| {
+            let same = other.and_then(|other| other.apps.get(&app.id));
+            same.is_some_and(|same| Arc::ptr_eq(same, app))
+        };
+        let mut found: Vec<_> = self.apps.values().filter(|app| !shared(app)).collect();
+        for (id, group) in &self.groups {
+            let theirs = other.and_then(|other| other.groups.get(id));
+            if !theirs.is_some_and(|theirs| Arc::ptr_eq(theirs, group)) {
+                found.extend(group.apps_unlike(theirs.map(|theirs| &**theirs)));
+            }
+        }
         found
     }
 
@@ -116,13 +132,19 @@ impl Group {
 
     /// Changes every app by `change`, which answers nothing for one that stays as it is.
     pub fn map_apps(&mut self, change: &mut dyn FnMut(&App) -> Option<App>) {
-        for app in self.apps.values_mut() {
-            if let Some(new) = change(app) {
-                *app = Arc::new(new);
-            }
-        }
-        for group in self.groups.values_mut() {
-            group.map_apps(change);
+        let changed = self.all_apps().into_iter().filter_map(|app| change(app)).collect::<Vec<_>>();
+        self.put_apps(changed);
+    }
+
+    /// Changes the apps that are not the very same in `old`, likewise.
+    pub fn map_apps_unlike(&mut self, old: &Self, change: &mut dyn FnMut(&App) -> Option<App>) {
+        let changed = self.apps_unlike(Some(old)).into_iter().filter_map(|app| change(app)).collect::<Vec<_>>();
+        self.put_apps(changed);
+    }
+
+    fn put_apps(&mut self, apps: Vec<App>) {
+        for app in apps {
+            self.put_app(Arc::new(app));
         }
     }
 
@@ -219,9 +241,9 @@ impl Group {
 /// are replaced.
 pub fn settle_versions(old: &Group, new: &mut Group, now: Moment) {
     let now = now.to_string();
-    new.map_apps(&mut |app| {
+    new.map_apps_unlike(old, &mut |app| {
         let before = old.app(&app.id);
-        if before.is_some_and(|before| std::ptr::eq(&raw const **before, app) || **before == *app) {
+        if before.is_some_and(|before| **before == *app) {
             return None;
         }
         // A restart changes nothing else, and has its version already.

@@ -70,6 +70,16 @@ impl fmt::Display for InstanceId {
         write!(f, ".instance-{}", self.uuid)
     }
 }
+impl TaskId {
+    /// As [`fmt::Display`] writes it; in one piece of memory, since lists have thousands.
+    pub fn text(&self) -> String {
+        use fmt::Write as _;
+        const USUAL: usize = 120;
+        let mut text = String::with_capacity(USUAL);
+        write!(text, "{self}").expect("memory takes every text");
+        text
+    }
+}
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}._app.{}", self.instance, self.incarnation)

@@ -98,19 +98,36 @@ struct Branch {
     enforce_role: bool,
 }
 
-impl Branch {
-    fn of(group: &Group) -> Self {
+/// The same, lent from a group to be written.
+#[derive(Serialize)]
+struct Lent<'a> {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    apps: BTreeMap<&'a PathId, &'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    groups: BTreeMap<&'a PathId, Lent<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    dependencies: &'a [PathId],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    enforce_role: bool,
+}
+
+impl<'a> Lent<'a> {
+    fn of(group: &'a Group) -> Self {
         Self {
-            apps: group.apps.iter().map(|(id, app)| (id.clone(), app.version.clone())).collect(),
-            groups: group.groups.iter().map(|(id, group)| (id.clone(), Self::of(group))).collect(),
-            dependencies: group.dependencies.clone(),
+            apps: group.apps.iter().map(|(id, app)| (id, &*app.version)).collect(),
+            groups: group.groups.iter().map(|(id, group)| (id, Self::of(group))).collect(),
+            dependencies: &group.dependencies,
             enforce_role: group.enforce_role,
         }
     }
+}
+
+impl Branch {
     /// The group with its definitions; an app without one is left out.
     fn grow(self, id: PathId, definition: &mut dyn FnMut(&PathId, &str) -> Option<Arc<App>>) -> Group {
         let apps = self.apps.iter().filter_map(|(id, version)| Some((id.clone(), definition(id, version)?))).collect();
-        let groups = self.groups.into_iter().map(|(id, branch)| (id.clone(), branch.grow(id, definition))).collect();
+        let groups =
+            self.groups.into_iter().map(|(id, branch)| (id.clone(), Arc::new(branch.grow(id, definition)))).collect();
         Group { id, apps, groups, dependencies: self.dependencies, enforce_role: self.enforce_role }
     }
 }
@@ -320,7 +337,7 @@ fn write_all(connection: &mut Connection, core: &Core, changes: &Changes) -> Res
     if changes.root {
         let version = core.root_version().to_string();
         let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO tree (version, groups) VALUES (?1, ?2)")?;
-        put.execute(params![version, json(&Branch::of(core.root()))])?;
+        put.execute(params![version, json(&Lent::of(core.root()))])?;
         drop(put);
         forget_old(&transaction, changes)?;
     }

@@ -59,12 +59,26 @@ impl From<Moment> for String {
 }
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Thousands stand in one answer; put together here it takes a fifth of what a general formatter does.
+        // Thousands stand in one answer: digits are put in their places here, which is quicker than any formatter.
         let at = jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         let at = jiff::tz::Offset::UTC.to_datetime(at);
-        let (year, month, day) = (at.year(), at.month(), at.day());
-        let (hour, minute, second, milli) = (at.hour(), at.minute(), at.second(), at.millisecond());
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        put_digits(&mut text[0..4], at.year().unsigned_abs());
+        put_digits(&mut text[5..7], at.month().unsigned_abs().into());
+        put_digits(&mut text[8..10], at.day().unsigned_abs().into());
+        put_digits(&mut text[11..13], at.hour().unsigned_abs().into());
+        put_digits(&mut text[14..16], at.minute().unsigned_abs().into());
+        put_digits(&mut text[17..19], at.second().unsigned_abs().into());
+        put_digits(&mut text[20..23], at.millisecond().unsigned_abs());
+        f.write_str(str::from_utf8(&text).expect("digits and signs are text"))
+    }
+}
+
+/// Fills a place with the last digits of a number.
+fn put_digits(place: &mut [u8], mut number: u16) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).expect("a digit is small");
+        number /= 10;
     }
 }
 

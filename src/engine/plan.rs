@@ -1,6 +1,7 @@
 //! A deployment's plan: which apps to stop, start, scale and restart, in which order, from the old tree to the new.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::marathon::{Action, ActionKind, App, PathId, Step};
 
@@ -9,8 +10,8 @@ use super::group::Group;
 /// The steps from `old` to `new`, none when nothing has to be done. Versions tell what changed (see
 /// `group::settle_versions`); `new` must have passed `Group::check`.
 pub fn steps(old: &Group, new: &Group) -> Vec<Step> {
-    let before = by_id(old);
-    let after = by_id(new);
+    let before = by_id(old.apps_unlike(Some(new)));
+    let after = by_id(new.apps_unlike(Some(old)));
     let gone = before.keys().filter(|id| !after.contains_key(*id));
     let added = after.keys().filter(|id| !before.contains_key(*id));
     let mut steps = vec![
@@ -29,8 +30,8 @@ pub fn steps(old: &Group, new: &Group) -> Vec<Step> {
     steps
 }
 
-fn by_id(group: &Group) -> BTreeMap<&PathId, &App> {
-    group.all_apps().into_iter().map(|app| (&app.id, &**app)).collect()
+fn by_id(apps: Vec<&Arc<App>>) -> BTreeMap<&PathId, &App> {
+    apps.into_iter().map(|app| (&app.id, &**app)).collect()
 }
 
 fn step<'a>(actions: impl IntoIterator<Item = (ActionKind, &'a PathId)>) -> Step {
@@ -49,8 +50,6 @@ fn action(before: Option<&App>, after: &App) -> Option<ActionKind> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::Moment;
     use super::super::group::settle_versions;
     use super::super::samples::{command, id};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -124,7 +125,7 @@ impl Engine {
         listen::raise_descriptor_limit();
         let mut journal = Journal::open(&options.state)?;
         let engine = journal.engine_id()?;
-        let docker = Docker::at(options.docker)?;
+        let docker = Docker::at(options.docker);
         let listener = TcpListener::bind(options.listen).await;
         let listener = listener.map_err(|cause| EngineError::Listen { address: options.listen, cause })?;
         let address = listener.local_addr().map_err(EngineError::Serve)?;
@@ -199,9 +200,9 @@ impl Engine {
             async move { tokio::join!(tasks.keep_house(), tasks.bound_outputs()) }
         });
         let stopped = CancellationToken::new();
-        let supervising = tokio::spawn({
+        let supervising = tokio::task::spawn_blocking({
             let (supervisor, stopped, end_commands) = (self.supervisor, stopped.clone(), self.end_commands);
-            async move { supervisor.run(stopped, end_commands).await }
+            move || Handle::current().block_on(supervisor.run(stopped, end_commands))
         });
         let serving = tokio::spawn(listen::serve(self.listener, self.api.router(), self.shutdown.clone(), DRAIN));
         tokio::select! {

@@ -132,7 +132,7 @@ impl Supervisor {
     }
 
     /// Keeps what is asked for running until `shutdown`; tasks keep running then, but for the commands with
-    /// `end_commands`.
+    /// `end_commands`. It waits for the disk, so it wants a thread of its own.
     pub async fn run(mut self, shutdown: CancellationToken, end_commands: bool) {
         self.adopt_processes();
         let mut goes_on = self.follow_up(&shutdown).await.is_ok();
@@ -221,7 +221,7 @@ impl Supervisor {
         let mut known = None;
         loop {
             let Desk { core, journal, .. } = &mut self.desk;
-            let Err(error) = tokio::task::block_in_place(|| journal.write(core, &changes)) else {
+            let Err(error) = journal.write(core, &changes) else {
                 if known.is_some() {
                     tracing::info!("the state is written again");
                 }

@@ -58,7 +58,7 @@ impl Down {
             down.leftovers += 1;
         }
         if apps {
-            let docker = Docker::at(crate::docker::Socket(settings.docker.socket.clone()))?;
+            let docker = Docker::at(crate::docker::Socket(settings.docker.socket.clone()));
             let label = home.path().display().to_string();
             let removed = docker.sweep(&[(labels::HOME, label.as_str())]).await?;
             (down.containers, down.networks) = (removed.containers, removed.networks);

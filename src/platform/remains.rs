@@ -24,7 +24,7 @@ pub enum RemainsError {
 /// already is as good.
 pub async fn remove_remains(settings: &Settings, tenant: &TenantName) -> Result<Removed, RemainsError> {
     let home = &settings.home;
-    let docker = Docker::at(Socket(settings.docker.socket.clone()))?;
+    let docker = Docker::at(Socket(settings.docker.socket.clone()));
     let platform = home.path().display().to_string();
     let labels = [(labels::HOME, platform.as_str()), (labels::TENANT, tenant.as_str())];
     let swept = docker.sweep(&labels).await?;

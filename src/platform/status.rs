@@ -79,10 +79,7 @@ fn reason(error: &dyn std::error::Error) -> String {
 async fn docker(settings: &Settings) -> PartStatus {
     let socket = Socket(settings.docker.socket.clone());
     let address = socket.0.display().to_string();
-    let answer = match Docker::at(socket) {
-        Ok(docker) => answered(docker.ping()).await,
-        Err(error) => Err(reason(&error)),
-    };
+    let answer = answered(Docker::at(socket).ping()).await;
     PartStatus::new("docker", address, answer)
 }
 

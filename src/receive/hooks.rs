@@ -9,7 +9,7 @@ use super::context::{NoSession, PushContext};
 use super::pkt_line;
 use super::terminal::Terminal;
 use crate::accounts::tenants;
-use crate::docker::{Docker, DockerError, Socket};
+use crate::docker::{Docker, Socket};
 use crate::git::{self, GitError};
 use crate::marathon;
 use crate::model::CommitId;
@@ -161,7 +161,7 @@ impl HookRun {
         let marathon = self.marathon(&store).await?;
         Ok(Platform {
             store: Arc::new(store) as Arc<dyn Store>,
-            docker: Docker::at(Socket(docker.socket.clone())).map_err(|error| Refusal::docker(&error))?,
+            docker: Docker::at(Socket(docker.socket.clone())),
             home_label: home.path().display().to_string(),
             registry: registry.as_ref().map(|r| Registry { host: r.host.clone(), credentials: r.credentials.clone() }),
             marathon,
@@ -233,10 +233,6 @@ impl Refusal {
 
     fn store(error: &StoreError) -> Self {
         Self::of("the platform's store cannot be opened".to_owned(), error)
-    }
-
-    fn docker(error: &DockerError) -> Self {
-        Self::of("Docker cannot be reached".to_owned(), error)
     }
 }
 

@@ -145,11 +145,8 @@ impl Session {
     /// Takes back what a push that was cut off had begun. Nobody is left to be told when that fails; the next sweep
     /// finds it by its label.
     async fn abandon(&self, push: &PushContext) {
-        let abandoned = match Docker::at(Socket(self.settings.docker.socket.clone())) {
-            Ok(docker) => pipeline::abandon(&docker, &push.id).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = abandoned {
+        let docker = Docker::at(Socket(self.settings.docker.socket.clone()));
+        if let Err(error) = pipeline::abandon(&docker, &push.id).await {
             tracing::warn!(%error, push = %push.id, "a cut-off push could not be cleaned up");
         }
     }

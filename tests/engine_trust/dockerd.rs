@@ -103,3 +103,23 @@ fn an_engine_that_was_killed_together_with_dockerd_brings_all_back() {
     });
     healthy(&engine, "/shop/web");
 }
+
+#[test]
+fn an_engine_that_starts_before_its_docker_waits_for_it() {
+    let mut docker = OwnDocker::start();
+    docker.stop();
+    assert!(!docker.socket().exists(), "a dockerd that ends takes its socket with it");
+    let engine = engine_in(&docker);
+    until("said that Docker is away", || engine.log().contains("Docker does not answer"));
+    engine.put("/v2/groups/shop", &json!({ "apps": [probe_app("1")] })).ok();
+    let queue = engine.get("/v2/queue").ok().json();
+    let item = &queue["queue"][0];
+    // A machine without Docker makes no offer, so none was declined.
+    assert_eq!(
+        (&item["app"]["id"], &item["processedOffersSummary"]["processedOffersCount"]),
+        (&json!("/shop/web"), &json!(0))
+    );
+    docker.launch();
+    engine.settled();
+    healthy(&engine, "/shop/web");
+}

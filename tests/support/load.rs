@@ -59,13 +59,16 @@ impl Client {
         let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
         let body = match length {
             Some(length) => {
-                let mut body = vec![0; length];
-                self.stream.read_exact(&mut body)?;
+                // Neither filled twice nor copied: that would be taken for time of the engine's.
+                let mut body = Vec::with_capacity(length);
+                if (&mut self.stream).take(length as u64).read_to_end(&mut body)? < length {
+                    return Err(Error::other("the connection ended within an answer"));
+                }
                 body
             }
             None => self.chunks()?,
         };
-        Ok(Reply { status, head, body: String::from_utf8_lossy(&body).into_owned() })
+        Ok(Reply { status, head, body: String::from_utf8(body).map_err(Error::other)? })
     }
 
     fn chunks(&mut self) -> std::io::Result<Vec<u8>> {

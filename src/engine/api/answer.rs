@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::super::core::Accepted;
 use super::super::reading::Refusal;
 use super::accept::takes_gzip;
+use super::pieces::Pieces;
 use crate::marathon::DeploymentResult;
 
 /// An answer to be sent.
@@ -25,7 +26,7 @@ pub(super) struct Answer {
 
 #[derive(Debug)]
 enum Content {
-    Whole(Bytes),
+    Text(Pieces),
     /// Comes as it happens, and is never compressed: a compressor would keep it back.
     Stream(Body),
 }
@@ -42,13 +43,14 @@ impl Answer {
         Self::json(&BTreeMap::from([(name, value)]))
     }
     pub(super) fn text(kind: &str, text: impl Into<Bytes>) -> Self {
-        Self { content: Content::Whole(text.into()), ..Self::empty(StatusCode::OK) }.with(header::CONTENT_TYPE, kind)
+        Self { content: Content::Text(Pieces::from(text.into())), ..Self::empty(StatusCode::OK) }
+            .with(header::CONTENT_TYPE, kind)
     }
     pub(super) fn stream(kind: &str, body: Body) -> Self {
         Self { content: Content::Stream(body), ..Self::empty(StatusCode::OK) }.with(header::CONTENT_TYPE, kind)
     }
     pub(super) fn empty(status: StatusCode) -> Self {
-        Self { status, headers: Vec::new(), content: Content::Whole(Bytes::new()) }
+        Self { status, headers: Vec::new(), content: Content::Text(Pieces::default()) }
     }
     pub(super) fn redirect(to: &str) -> Self {
         Self::empty(StatusCode::FOUND).with(header::LOCATION, to)
@@ -98,8 +100,9 @@ impl Answer {
         self
     }
     fn with_json(mut self, value: &impl Serialize) -> Self {
-        let bytes = serde_json::to_vec(value).expect("answers are text, numbers, lists and maps with text keys");
-        self.content = Content::Whole(bytes.into());
+        let mut text = Pieces::default();
+        serde_json::to_writer(&mut text, value).expect("answers are text, numbers, lists and maps with text keys");
+        self.content = Content::Text(text);
         self.with(header::CONTENT_TYPE, JSON)
     }
 
@@ -111,17 +114,14 @@ impl Answer {
     /// The answer as it is sent to a client with those headers, its length in bytes, and whether it is compressed.
     pub(super) async fn into_response(self, asked: &HeaderMap, leader: &str) -> Sent {
         let gzip = takes_gzip(asked);
-        let varies = matches!(&self.content, Content::Whole(whole) if whole.len() >= WORTH_GZIP);
+        let varies = matches!(&self.content, Content::Text(text) if text.len() >= WORTH_GZIP);
         let (body, bytes, gzipped) = match self.content {
             Content::Stream(body) => (body, 0, false),
-            Content::Whole(whole) if whole.len() >= WORTH_GZIP && gzip => {
-                let small = compressed(whole).await;
-                let bytes = small.len();
-                (Body::from(small), bytes, true)
-            }
-            Content::Whole(whole) => {
-                let bytes = whole.len();
-                (Body::from(whole), bytes, false)
+            Content::Text(text) => {
+                let gzipped = varies && gzip;
+                let text = if gzipped { compressed(text).await } else { text };
+                let bytes = text.len();
+                (text.into_body(), bytes, gzipped)
             }
         };
         let mut response = Response::new(body);
@@ -165,19 +165,19 @@ const WORTH_GZIP: usize = 1 << 10;
 /// More than that, in bytes, is compressed where nobody waits for it.
 const LONG_WORK: usize = 64 << 10;
 
-async fn compressed(whole: Bytes) -> Bytes {
-    if whole.len() < LONG_WORK {
-        return gzip(&whole);
+async fn compressed(text: Pieces) -> Pieces {
+    if text.len() < LONG_WORK {
+        return gzip(&text);
     }
-    let work = tokio::task::spawn_blocking(move || gzip(&whole));
+    let work = tokio::task::spawn_blocking(move || gzip(&text));
     work.await.expect("compressing what is in memory neither fails nor is aborted")
 }
 
 /// At the fastest level: it is the engine's CPU that apps run on.
-fn gzip(whole: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(whole.len() / 4), Compression::fast());
-    let written = encoder.write_all(whole).and_then(|()| encoder.finish());
-    written.expect("memory takes every byte").into()
+fn gzip(text: &Pieces) -> Pieces {
+    let mut encoder = GzEncoder::new(Pieces::default(), Compression::fast());
+    let written = text.iter().try_for_each(|piece| encoder.write_all(piece)).and_then(|()| encoder.finish());
+    written.expect("memory takes every byte")
 }
 
 impl From<Refusal> for Answer {

@@ -15,6 +15,7 @@ mod leader;
 mod mesos;
 mod metrics;
 mod pages;
+mod pieces;
 mod pods;
 mod queue;
 mod request;

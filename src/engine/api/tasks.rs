@@ -10,6 +10,7 @@ use super::super::supervisor::Desk;
 use super::answer::Answer;
 use super::apps::change;
 use super::request::Asked;
+use super::views::Each;
 use super::{Api, parent, views};
 use crate::marathon::{App, PathId, Task, TaskState};
 
@@ -84,16 +85,15 @@ impl Api {
         let state = self.look();
         let found = state.root().group(group).ok_or_else(|| Refusal::unknown_group(group, Told::ByLooking))?;
         let apps = found.all_apps().into_iter();
-        let tasks = apps.flat_map(|app| views::tasks(&state, &app.id)).collect::<Vec<_>>();
-        Ok(Answer::named("tasks", &tasks))
+        Ok(Answer::named("tasks", &Each::of(apps.flat_map(|app| views::tasks(&state, &app.id)))))
     }
 
     pub(super) fn all_tasks(&self, asked: &Asked) -> Answer {
         let wanted = asked.all("status").iter().filter_map(|word| status(word)).collect::<Vec<_>>();
         let state = self.look();
-        let all = state.all_instances().filter_map(|instance| views::task(&state, instance, true));
-        let tasks = all.filter(|task| wanted.is_empty() || wanted.contains(&task.state)).collect::<Vec<_>>();
-        Answer::named("tasks", &tasks)
+        let is_wanted = |instance: &&Instance| wanted.is_empty() || wanted.contains(&instance.task_state());
+        let instances = state.all_instances().filter(is_wanted);
+        Answer::named("tasks", &Each::of(instances.filter_map(|instance| views::task(&state, instance, true))))
     }
 
     pub(super) async fn kill_tasks_of(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {

@@ -2,9 +2,11 @@
 //!
 //! A view shares definitions with the state and copies the rest.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::super::Moment;
@@ -63,6 +65,21 @@ impl Embed {
     }
 }
 
+/// A list of which each item is made when it is written, and then forgotten. It can be written once.
+pub(super) struct Each<I>(Cell<Option<I>>);
+
+impl<I: Iterator<Item: Serialize>> Each<I> {
+    pub(super) fn of(items: I) -> Self {
+        Self(Cell::new(Some(items)))
+    }
+}
+
+impl<I: Iterator<Item: Serialize>> Serialize for Each<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.take().into_iter().flatten())
+    }
+}
+
 /// The state, with what is looked up once for a whole list.
 pub(super) struct Look<'a> {
     state: &'a State,
@@ -81,8 +98,12 @@ impl<'a> Look<'a> {
         Self { state, deployments }
     }
 
-    pub(super) fn apps(&self, apps: impl IntoIterator<Item = &'a Arc<App>>, embed: Embed) -> Vec<AppInfo> {
-        apps.into_iter().map(|app| self.app(app, embed)).collect()
+    pub(super) fn apps(
+        &self,
+        apps: impl IntoIterator<Item = &'a Arc<App>>,
+        embed: Embed,
+    ) -> Each<impl Iterator<Item = AppInfo>> {
+        Each::of(apps.into_iter().map(move |app| self.app(app, embed)))
     }
 
     pub(super) fn app(&self, app: &Arc<App>, embed: Embed) -> AppInfo {
@@ -104,7 +125,7 @@ impl<'a> Look<'a> {
         info.dependencies.clone_from(&group.dependencies);
         info.enforce_role = info.enforce_role.map(|_| group.enforce_role);
         if embed.apps {
-            info.apps = self.apps(group.apps.values(), embed.app);
+            info.apps = group.apps.values().map(|app| self.app(app, embed.app)).collect();
         }
         if embed.groups {
             info.groups = group.groups.values().map(|below| self.group(below, version, embed)).collect();
@@ -154,7 +175,7 @@ pub(super) fn task(state: &State, instance: &Instance, with_service_ports: bool)
         check_result: live.and_then(|live| live.check),
         health_check_results: health.iter().filter_map(|check| health_result(instance, check)).collect(),
         host: state.place.host.clone(),
-        id: id.to_string(),
+        id: id.text(),
         ip_addresses: address.into_iter().map(event::ip_address).collect(),
         ports: instance.host_ports().to_vec(),
         service_ports: app.filter(|_| with_service_ports).map(|app| service_ports(app)).unwrap_or_default(),

@@ -167,7 +167,7 @@ impl Core {
     }
 
     fn put_root(&mut self, new: Group, version: Moment) {
-        for app in new.all_apps() {
+        for app in new.apps_unlike(Some(&self.root.clone())) {
             if self.definition_of(&app.id, &app.version).is_none() {
                 let app = app.clone();
                 self.changes.definitions.push(app.clone());

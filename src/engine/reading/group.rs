@@ -103,8 +103,8 @@ impl Contents {
         if let Some(groups) = &self.groups {
             let mut before = std::mem::take(&mut group.groups);
             for (id, contents) in groups {
-                let mut below = before.remove(id).unwrap_or_else(|| Group::empty(id.clone()));
-                contents.apply(&mut below);
+                let mut below = before.remove(id).unwrap_or_else(|| Arc::new(Group::empty(id.clone())));
+                contents.apply(Arc::make_mut(&mut below));
                 group.groups.insert(id.clone(), below);
             }
         }

@@ -13,10 +13,16 @@ pub const SERVICE_PORTS: RangeInclusive<u16> = 10_000..=20_000;
 /// Gives every port of `new` that has none (0) the lowest of `range` that neither tree uses. An app that already was in
 /// `old` first gets back the ports it had and no longer names, so that sending 0 again is no change.
 pub fn assign_service_ports(old: &Group, new: &mut Group, range: RangeInclusive<u16>) -> Result<(), Refusal> {
-    let used: BTreeSet<u16> = old.all_apps().into_iter().chain(new.all_apps()).flat_map(|app| ports(app)).collect();
-    let mut free = range.clone().filter(|port| !used.contains(port));
+    // Counted when a port is wanted that nobody had, which is seldom.
+    let asked = new.clone();
+    let unused = || {
+        let used = old.all_apps().into_iter().chain(asked.all_apps()).flat_map(|app| ports(app));
+        let used: BTreeSet<u16> = used.collect();
+        range.clone().filter(move |port| !used.contains(port))
+    };
+    let mut free = None;
     let mut exhausted = false;
-    new.map_apps(&mut |app| {
+    new.map_apps_unlike(old, &mut |app| {
         let named = ports(app);
         if !named.contains(&0) {
             return None;
@@ -25,7 +31,7 @@ pub fn assign_service_ports(old: &Group, new: &mut Group, range: RangeInclusive<
         let mut own = before.into_iter().filter(|port| range.contains(port) && !named.contains(port));
         let mut app = app.clone();
         for port in ports_mut(&mut app).filter(|port| **port == 0) {
-            match own.next().or_else(|| free.next()) {
+            match own.next().or_else(|| free.get_or_insert_with(unused).next()) {
                 Some(given) => *port = given,
                 None => exhausted = true,
             }

@@ -234,7 +234,7 @@ impl Tasks {
             state: container.state,
         });
         self.report(Report::Census { seen: seen.collect(), asked });
-        let mut deaths = std::pin::pin!(docker.container_deaths(labels::ENGINE, engine, since));
+        let mut deaths = std::pin::pin!(docker.container_deaths(labels::ENGINE, engine, since).await?);
         while let Some(death) = deaths.next().await {
             let death = death?;
             let Some(task) = task_of(&death.labels) else { continue };

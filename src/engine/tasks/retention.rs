@@ -15,19 +15,18 @@ impl Tasks {
     /// Removes directories of ended tasks when their time has come, for as long as the engine lives.
     pub async fn keep_house(&self) {
         let (sandboxes, clock) = (self.setting().sandboxes.clone(), self.setting().clock.clone());
+        let mut going = sandboxes.left_aside().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look for what is left of tasks");
+            Vec::new()
+        });
         loop {
             let (place, now) = (sandboxes.clone(), clock.now());
             let removed = tokio::task::spawn_blocking(move || {
-                for path in place.put_aside(now)? {
-                    if let Err(error) = remove(&path) {
-                        tracing::warn!(path = %path.display(), %error, "cannot remove what is left of a task");
-                    }
-                }
-                Ok::<_, io::Error>(())
+                going.extend(place.put_aside(now));
+                going.retain(|path| !is_gone(path));
+                going
             });
-            if let Ok(Err(error)) = removed.await {
-                tracing::warn!(%error, "cannot look for what is left of tasks");
-            }
+            going = removed.await.unwrap_or_default();
             let due = async {
                 match sandboxes.next_due() {
                     // Times are whole milliseconds: one more, so that it has come.
@@ -40,6 +39,17 @@ impl Tasks {
                 () = sandboxes.more() => {}
             }
         }
+    }
+}
+
+/// Whether a directory is removed with all in it; one that is not is tried again.
+fn is_gone(path: &Path) -> bool {
+    match remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot remove what is left of a task");
+            false
+        }
+        _ => true,
     }
 }
 

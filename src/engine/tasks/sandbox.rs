@@ -199,19 +199,23 @@ impl Sandboxes {
     }
 
     /// Puts aside the directories of ended tasks that were kept for long enough, or are too many. No task finds its own
-    /// any more; they are left to be removed, with those that were put aside before.
-    pub(super) fn put_aside(&self, now: Moment) -> io::Result<Vec<PathBuf>> {
+    /// any more; they are left to be removed.
+    pub(super) fn put_aside(&self, now: Moment) -> Vec<PathBuf> {
         let mut ended = lock(&self.0.ended);
+        let mut aside = Vec::new();
         for task in ended.take_due(self.0.kept_for, now) {
-            let aside = self.0.place.join(format!("{GOING}{task}"));
-            match std::fs::rename(self.directory(&task), &aside) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(%task, %error, "cannot remove the directory of a task");
-                }
-                _ => {}
+            let path = self.0.place.join(format!("{GOING}{task}"));
+            match std::fs::rename(self.directory(&task), &path) {
+                Ok(()) => aside.push(path),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(%task, %error, "cannot remove the directory of a task"),
             }
         }
-        drop(ended);
+        aside
+    }
+
+    /// The directories that were put aside and not removed, by whichever engine.
+    pub(super) fn left_aside(&self) -> io::Result<Vec<PathBuf>> {
         let entries = match std::fs::read_dir(&self.0.place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
@@ -283,8 +287,10 @@ mod tests {
         for number in 31..=60 {
             sandboxes.ended(&ended(number, i64::from(number)), now).unwrap();
         }
-        let aside = sandboxes.put_aside(now).unwrap();
+        let aside = sandboxes.put_aside(now);
         assert_eq!(aside.len(), 10);
+        let left = sandboxes.left_aside().unwrap();
+        assert!(left.len() == 10 && aside.iter().all(|path| left.contains(path)));
         let expected = (1..=30).chain(41..=60).map(task).collect::<Vec<_>>();
         assert_eq!(names(&sandboxes), expected);
     }
@@ -297,9 +303,9 @@ mod tests {
         assert_eq!(sandboxes.next_due(), None);
         sandboxes.ended(&ended(1, 5), Moment::from_millis(5)).unwrap();
         assert_eq!(sandboxes.next_due(), Some(Moment::from_millis(105)));
-        assert!(sandboxes.put_aside(Moment::from_millis(104)).unwrap().is_empty());
+        assert!(sandboxes.put_aside(Moment::from_millis(104)).is_empty());
         assert_eq!(names(&sandboxes), [task(1)]);
-        assert_eq!(sandboxes.put_aside(Moment::from_millis(105)).unwrap().len(), 1);
+        assert_eq!(sandboxes.put_aside(Moment::from_millis(105)).len(), 1);
         assert!(names(&sandboxes).is_empty());
         assert_eq!(sandboxes.next_due(), None);
     }
@@ -319,7 +325,7 @@ mod tests {
         let states = found.iter().map(|(_, record)| record.as_ref().map(|record| record.state)).collect::<Vec<_>>();
         assert_eq!(states, [None, Some(TaskState::Failed), Some(TaskState::Lost)]);
         assert_eq!(next.next_due(), Some(Moment::from_millis(107)));
-        next.put_aside(Moment::from_millis(110)).unwrap();
+        next.put_aside(Moment::from_millis(110));
         assert_eq!(names(&next), [task(1), task(3)]);
     }
 
@@ -330,7 +336,7 @@ mod tests {
         sandboxes.make(&task(1)).unwrap();
         sandboxes.ended(&ended(1, 5), Moment::from_millis(5)).unwrap();
         sandboxes.make(&task(1)).unwrap();
-        assert!(sandboxes.put_aside(Moment::from_millis(1000)).unwrap().is_empty());
+        assert!(sandboxes.put_aside(Moment::from_millis(1000)).is_empty());
         assert_eq!(sandboxes.tasks(), [(task(1), None)]);
     }
 
