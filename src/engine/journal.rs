@@ -410,27 +410,8 @@ fn json(record: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::core::How;
-    use super::super::event::Place;
-    use super::super::ledger::Machine;
-    use super::super::ports::HostPorts;
-    use super::super::samples::{command, id};
+    use super::super::samples::{change, command, core, id};
     use super::*;
-
-    const LOCAL: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    fn core(saved: Saved, now: i64) -> Core {
-        let place = Place { address: LOCAL, host: "127.0.0.1".into(), agent: "x-S0".into() };
-        let machine = Machine { cpus: 4.0, mem: 4096.0, disk: 1e6 };
-        Core::new(saved, place, machine, HostPorts::new(21600..=21700, LOCAL), Moment::from_millis(now))
-    }
-    fn change(core: &mut Core, edit: impl FnOnce(&mut Group)) {
-        let mut tree = core.root().clone();
-        edit(&mut tree);
-        let how = How { force: true, group: PathId::root(), chosen: BTreeSet::new() };
-        core.change(tree, core.fresh_version(), &how).unwrap();
-        core.settle();
-    }
 
     #[test]
     fn what_was_written_is_there_after_opening_again() {

@@ -1,6 +1,46 @@
 //! Definitions for the tests of this room.
 
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::Moment;
+use super::core::{Core, How, Saved};
+use super::event::Place;
+use super::group::Group;
+use super::ledger::Machine;
+use super::ports::HostPorts;
 use crate::marathon::{App, PathId, VersionInfo};
+
+/// Where everything runs.
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Nothing is asked for, and nothing is there.
+pub(crate) fn nothing() -> Saved {
+    Saved {
+        root: Group::empty(PathId::root()),
+        root_version: Moment::from_millis(0),
+        definitions: Vec::new(),
+        instances: Vec::new(),
+        deployments: Vec::new(),
+        failures: Vec::new(),
+    }
+}
+
+/// A core on a machine of 4 CPUs and 4 GiB.
+pub(crate) fn core(saved: Saved, now: i64) -> Core {
+    let place = Place { address: LOCAL, host: "127.0.0.1".into(), agent: "x-S0".into() };
+    let machine = Machine { cpus: 4.0, mem: 4096.0, disk: 1e6 };
+    Core::new(saved, place, machine, HostPorts::new(22000..=22999, LOCAL), Moment::from_millis(now))
+}
+
+/// Asks for a tree that is another after `edit`.
+pub(crate) fn change(core: &mut Core, edit: impl FnOnce(&mut Group)) {
+    let mut tree = core.root().clone();
+    edit(&mut tree);
+    let how = How { force: true, group: PathId::root(), chosen: BTreeSet::new() };
+    core.change(tree, core.fresh_version(), &how).unwrap();
+    core.settle();
+}
 
 /// A time that all samples share.
 pub(crate) const EARLY: &str = "2026-01-01T00:00:00.000Z";

@@ -18,6 +18,7 @@ mod pages;
 mod pieces;
 mod pods;
 mod queue;
+mod rendered;
 mod request;
 mod route;
 mod system;
@@ -51,6 +52,7 @@ use crate::marathon::PathId;
 use crate::model::Secret;
 use accept::Accept;
 use answer::Answer;
+use rendered::Rendered;
 use request::Asked;
 use route::Resource;
 use traffic::{Answered, Traffic};
@@ -63,6 +65,7 @@ pub struct Api(Arc<Inside>);
 struct Inside {
     shared: Shared,
     traffic: Traffic,
+    rendered: Rendered,
     /// A permit for each request that may be answered at the same time, if there is a limit.
     permits: Option<Semaphore>,
 }
@@ -123,7 +126,7 @@ impl From<super::journal::JournalError> for Refusal {
 impl Api {
     pub fn new(shared: Shared) -> Self {
         let permits = shared.max_requests.map(Semaphore::new);
-        Self(Arc::new(Inside { shared, traffic: Traffic::new(), permits }))
+        Self(Arc::new(Inside { shared, traffic: Traffic::new(), rendered: Rendered::default(), permits }))
     }
 
     /// What answers every request; whoever takes in a connection says with [`ConnectInfo`] whose it is.

@@ -91,9 +91,8 @@ impl Api {
     pub(super) fn all_tasks(&self, asked: &Asked) -> Answer {
         let wanted = asked.all("status").iter().filter_map(|word| status(word)).collect::<Vec<_>>();
         let state = self.look();
-        let is_wanted = |instance: &&Instance| wanted.is_empty() || wanted.contains(&instance.task_state());
-        let instances = state.all_instances().filter(is_wanted);
-        Answer::named("tasks", &Each::of(instances.filter_map(|instance| views::task(&state, instance, true))))
+        let is_wanted = |instance: &Instance| wanted.is_empty() || wanted.contains(&instance.task_state());
+        Answer::named("tasks", &self.0.rendered.tasks(&state, is_wanted))
     }
 
     pub(super) async fn kill_tasks_of(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {

@@ -66,7 +66,11 @@ impl State {
         self.crews.get(app).into_iter().flat_map(|crew| crew.values()).map(|instance| &**instance)
     }
     pub fn all_instances(&self) -> impl Iterator<Item = &Instance> {
-        self.crews.values().flat_map(|crew| crew.values()).map(|instance| &**instance)
+        self.shared_instances().map(|instance| &**instance)
+    }
+    /// All instances, ordered by id. One that changes becomes another in the states after it.
+    pub fn shared_instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.crews.values().flat_map(|crew| crew.values())
     }
     pub fn instance(&self, id: &InstanceId) -> Option<&Instance> {
         self.crews.get(id.app())?.get(id).map(|instance| &**instance)

@@ -8,7 +8,7 @@ use super::*;
 use crate::docker::{ContainerEnd, ContainerState};
 use crate::engine::instance::{Goal, KillReason};
 use crate::engine::ledger::Machine;
-use crate::engine::samples::{bridge, command, id};
+use crate::engine::samples::{self, bridge, command, id};
 use crate::engine::waiting::Reject;
 use crate::marathon::{HealthCheck, HealthProtocol, HttpScheme, ReadinessCheck, ReadinessResult, TaskState};
 
@@ -27,22 +27,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let saved = Saved {
-            root: Group::empty(PathId::root()),
-            root_version: Moment::from_millis(0),
-            definitions: Vec::new(),
-            instances: Vec::new(),
-            deployments: Vec::new(),
-            failures: Vec::new(),
-        };
-        Self::with(saved)
+        Self::with(samples::nothing())
     }
     fn with(saved: Saved) -> Self {
-        let place = Place { address: LOCAL, host: "127.0.0.1".into(), agent: "x-S0".into() };
-        let machine = Machine { cpus: 4.0, mem: 4096.0, disk: 1e6 };
         let now = 1_900_000_000_000;
-        let ports = HostPorts::new(22000..=22999, LOCAL);
-        let core = Core::new(saved, place, machine, ports, Moment::from_millis(now));
+        let core = samples::core(saved, now);
         let (running, launched, killed) = (BTreeMap::new(), Vec::new(), Vec::new());
         Self { core, now, running, launched, killed, removed: Vec::new(), told: Vec::new() }
     }
