@@ -161,7 +161,7 @@ fn fsync(fleet: &Fleet) -> Times {
 /// Everything that clients look at, while 100 apps are changed as quickly as one client can.
 fn reads_beside_changes(report: &mut Report, fleet: &Fleet) {
     const CHANGED: usize = 100;
-    let paths = ["one app", "/v2/tasks", "/v2/queue", "/v2/deployments"];
+    let paths = ["one app", "/v2/apps", "/v2/groups", "/v2/tasks", "/v2/queue", "/v2/deployments"];
     let mut all: Vec<Times> = Vec::new();
     // One kind of read at a time: what is measured is the engine, not two busy clients on as many processors.
     for path in paths {

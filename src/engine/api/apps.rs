@@ -22,14 +22,14 @@ impl Api {
         let embed = Embed::LIST.with(asked.all("embed").iter().map(String::as_str));
         let state = self.look();
         let chosen = state.root().all_apps().into_iter().filter(|app| filter.lets_pass(app));
-        Ok(Answer::named("apps", &Look::at(&state).apps(chosen, embed)))
+        Ok(Answer::named("apps", &Look::after(&state, &self.0.rendered).apps(chosen, embed)))
     }
 
     pub(super) fn apps_below(&self, group: &PathId, asked: &Asked) -> Result<Answer, Refusal> {
         let embed = Embed::ONE.with(asked.all("embed").iter().map(String::as_str));
         let state = self.look();
         let found = state.root().group(group).ok_or_else(|| Refusal::unknown_group(group, Told::ByLooking))?;
-        Ok(Answer::named("*", &Look::at(&state).apps(found.all_apps(), embed)))
+        Ok(Answer::named("*", &Look::after(&state, &self.0.rendered).apps(found.all_apps(), embed)))
     }
 
     pub(super) fn show_app(&self, id: &PathId, asked: &Asked) -> Result<Answer, Refusal> {

@@ -21,14 +21,14 @@ impl Api {
         let embed = GroupEmbed::of(&asked.all("embed"));
         let state = self.look();
         let found = state.root().group(id).ok_or_else(|| Refusal::unknown_group(id, Told::ByLooking))?;
-        Ok(Answer::json(&Look::at(&state).group(found, state.root_version(), embed)))
+        Ok(Answer::json(&Look::after(&state, &self.0.rendered).group(found, state.root_version(), embed)))
     }
 
     pub(super) fn apps_of_group(&self, id: &PathId, asked: &Asked) -> Result<Answer, Refusal> {
         let embed = Embed::NOTHING.with(asked.all("embed").iter().map(String::as_str));
         let state = self.look();
         let found = state.root().group(id).ok_or_else(|| Refusal::unknown_group(id, Told::ByLooking))?;
-        Ok(Answer::json(&Look::at(&state).apps(found.all_apps(), embed)))
+        Ok(Answer::json(&Look::after(&state, &self.0.rendered).apps(found.all_apps(), embed)))
     }
 
     pub(super) async fn group_versions(&self, id: PathId) -> Result<Answer, Refusal> {

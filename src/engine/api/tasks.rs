@@ -92,7 +92,7 @@ impl Api {
         let wanted = asked.all("status").iter().filter_map(|word| status(word)).collect::<Vec<_>>();
         let state = self.look();
         let is_wanted = |instance: &Instance| wanted.is_empty() || wanted.contains(&instance.task_state());
-        Answer::named("tasks", &self.0.rendered.tasks(&state, is_wanted))
+        Answer::named("tasks", &Each::of(self.0.rendered.tasks(&state, is_wanted)))
     }
 
     pub(super) async fn kill_tasks_of(&self, id: PathId, asked: Asked) -> Result<Answer, Refusal> {

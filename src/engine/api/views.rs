@@ -16,10 +16,13 @@ use super::super::group::Group;
 use super::super::health::CheckHealth;
 use super::super::instance::{Instance, Phase};
 use super::super::ports::{is_on_host_network, mappings};
-use crate::marathon::{App, AppInfo, GroupInfo, HealthCheckResult, Identifiable, PathId, Task, TaskCounts, TaskState};
+use super::rendered::{self, Rendered, Same, Shown, Text};
+use crate::marathon::{
+    self, App, AppInfo, HealthCheckResult, Identifiable, LastTaskFailure, PathId, Task, TaskCounts, TaskState,
+};
 
 /// What is embedded in an app's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub(super) struct Embed {
     pub(super) tasks: bool,
@@ -85,6 +88,8 @@ pub(super) struct Look<'a> {
     state: &'a State,
     /// The running deployments of each app.
     deployments: BTreeMap<&'a PathId, Vec<Identifiable>>,
+    /// What was shown of it before.
+    rendered: Option<&'a Rendered>,
 }
 
 impl<'a> Look<'a> {
@@ -95,15 +100,43 @@ impl<'a> Look<'a> {
                 deployments.entry(app).or_default().push(Identifiable { id: deployment.id });
             }
         }
-        Self { state, deployments }
+        Self { state, deployments, rendered: None }
+    }
+
+    /// Shows again what was shown before, where that is still true.
+    pub(super) fn after(state: &'a State, rendered: &'a Rendered) -> Self {
+        rendered.bound_apps(state);
+        Self { rendered: Some(rendered), ..Self::at(state) }
     }
 
     pub(super) fn apps(
         &self,
         apps: impl IntoIterator<Item = &'a Arc<App>>,
         embed: Embed,
-    ) -> Each<impl Iterator<Item = AppInfo>> {
-        Each::of(apps.into_iter().map(move |app| self.app(app, embed)))
+    ) -> Each<impl Iterator<Item = Text>> {
+        Each::of(apps.into_iter().map(move |app| self.text(app, embed)))
+    }
+
+    fn text(&self, app: &Arc<App>, embed: Embed) -> Text {
+        let make = || rendered::text(&self.app(app, embed));
+        match self.rendered {
+            // How old tasks are is another thing with every look.
+            Some(rendered) if !embed.task_stats => rendered.app(embed, self.shown(app), make),
+            _ => make(),
+        }
+    }
+
+    fn shown(&self, app: &Arc<App>) -> Shown {
+        Shown {
+            app: Same(app.clone()),
+            crew: self.state.crew(&app.id).cloned().map(Same),
+            deployments: self.deployments_of(&app.id),
+            failure: self.state.failure(&app.id).cloned().map(Same),
+        }
+    }
+
+    fn deployments_of(&self, app: &PathId) -> Vec<Identifiable> {
+        self.deployments.get(app).cloned().unwrap_or_default()
     }
 
     pub(super) fn app(&self, app: &Arc<App>, embed: Embed) -> AppInfo {
@@ -111,21 +144,24 @@ impl<'a> Look<'a> {
         let tasks = (embed.tasks || embed.task_stats).then(|| tasks(state, &app.id));
         AppInfo {
             counts: embed.counts.then(|| counts(state.instances(&app.id))),
-            deployments: embed.deployments.then(|| self.deployments.get(&app.id).cloned().unwrap_or_default()),
+            deployments: embed.deployments.then(|| self.deployments_of(&app.id)),
             readiness_check_results: embed.readiness.then(|| state.readiness(&app.id)),
-            last_task_failure: state.failure(&app.id).filter(|_| embed.last_task_failure).cloned(),
+            last_task_failure: state
+                .failure(&app.id)
+                .filter(|_| embed.last_task_failure)
+                .map(|failure| LastTaskFailure::clone(failure)),
             tasks_stats: tasks.as_deref().filter(|_| embed.task_stats).map(|tasks| task_stats(state.now(), app, tasks)),
             tasks: tasks.filter(|_| embed.tasks),
             ..AppInfo::new(app.clone())
         }
     }
 
-    pub(super) fn group(&self, group: &'a Group, version: Moment, embed: GroupEmbed) -> GroupInfo {
-        let mut info = GroupInfo::new(group.id.clone(), version.to_string());
+    pub(super) fn group(&self, group: &'a Group, version: Moment, embed: GroupEmbed) -> marathon::Group<Text> {
+        let mut info = marathon::Group::new(group.id.clone(), version.to_string());
         info.dependencies.clone_from(&group.dependencies);
         info.enforce_role = info.enforce_role.map(|_| group.enforce_role);
         if embed.apps {
-            info.apps = group.apps.values().map(|app| self.app(app, embed.app)).collect();
+            info.apps = group.apps.values().map(|app| self.text(app, embed.app)).collect();
         }
         if embed.groups {
             info.groups = group.groups.values().map(|below| self.group(below, version, embed)).collect();

@@ -28,7 +28,7 @@ use crate::marathon::{App, DeploymentId, Event, EventKind, LastTaskFailure, Path
 
 pub use change::{Accepted, How, MAX_DEPLOYMENTS, Refused};
 pub use life::{Exit, NotLaunched, SeenTask};
-pub use state::State;
+pub use state::{Crew, State};
 
 /// Something to be done outside, after what led to it was written.
 #[derive(Debug, Clone, PartialEq)]

@@ -14,7 +14,7 @@ use super::super::waiting::Waiting;
 use crate::marathon::{App, LastTaskFailure, PathId, ReadinessResult};
 
 /// The instances of one app.
-pub(super) type Crew = BTreeMap<InstanceId, Arc<Instance>>;
+pub type Crew = BTreeMap<InstanceId, Arc<Instance>>;
 
 /// The definitions of one app that are in use, by version.
 type Versions = BTreeMap<String, Arc<App>>;
@@ -59,8 +59,11 @@ impl State {
     pub fn deployments(&self) -> &[Arc<Deployment>] {
         &self.deployments
     }
-    pub fn failure(&self, app: &PathId) -> Option<&LastTaskFailure> {
-        self.failures.get(app).map(|failure| &**failure)
+    pub fn failure(&self, app: &PathId) -> Option<&Arc<LastTaskFailure>> {
+        self.failures.get(app)
+    }
+    pub fn crew(&self, app: &PathId) -> Option<&Arc<Crew>> {
+        self.crews.get(app)
     }
     pub fn instances(&self, app: &PathId) -> impl Iterator<Item = &Instance> {
         self.crews.get(app).into_iter().flat_map(|crew| crew.values()).map(|instance| &**instance)
