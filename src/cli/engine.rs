@@ -1,6 +1,7 @@
 //! `paas engine`: a Marathon for one machine, as a process.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::docker::Socket;
-use crate::engine;
+use crate::engine::{self, EngineError};
 use crate::model::{Period, Secret};
 use crate::ui::{Answer, Exit, Failure, Ui, log_to_stderr};
 
@@ -138,12 +139,23 @@ impl Answer for Listening {
     }
 }
 
+/// The error, with the status by which Marathon tells its like.
+fn telling(error: EngineError) -> anyhow::Error {
+    match &error {
+        EngineError::Listen { cause, .. } if cause.kind() == io::ErrorKind::AddrInUse => {
+            let failure = Failure::new(Exit::PortTaken, "another program listens there already").because(error);
+            failure.advise("end that program, or choose another `--listen`").into()
+        }
+        _ => error.into(),
+    }
+}
+
 impl Engine {
     pub(super) async fn run(self, vars: &[(String, String)], ui: &mut Ui) -> anyhow::Result<()> {
         log_to_stderr();
         let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
         let mut interrupted = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-        let engine = engine::Engine::open(self.options(vars)?).await?;
+        let engine = engine::Engine::open(self.options(vars)?).await.map_err(telling)?;
         ui.answer(&Listening { url: format!("http://{}", engine.address()) })?;
         let ended = async move {
             tokio::select! {
@@ -152,8 +164,8 @@ impl Engine {
             }
         };
         match engine.run(ended).await {
-            Err(engine::EngineError::Abdicated) => {
-                let failure = Failure::new(Exit::Abdicated, engine::EngineError::Abdicated);
+            Err(EngineError::Abdicated) => {
+                let failure = Failure::new(Exit::Abdicated, EngineError::Abdicated);
                 Err(failure.advise("start it again, or let whatever supervises it do that").into())
             }
             other => Ok(other?),

@@ -14,9 +14,10 @@ use super::clock::Clock;
 use super::core::{Core, Effect, State};
 use super::event::Hub;
 use super::instance::Handle;
-use super::journal::{Journal, JournalError};
+use super::journal::Journal;
 use super::reading::Rules;
 use super::tasks::{Report, Tasks, end_all, find_process};
+use crate::model::in_full;
 
 /// The state and its past, as changes see them.
 #[derive(Debug)]
@@ -227,7 +228,7 @@ impl Supervisor {
                 }
                 return Ok(());
             };
-            let reason = in_full(&error);
+            let reason: Arc<str> = in_full(&error).into();
             if known.as_deref() != Some(&*reason) {
                 tracing::error!(reason = &*reason, "cannot write the state, trying again until it works");
                 known = Some(reason.clone());
@@ -262,16 +263,6 @@ impl Supervisor {
         });
         end_all(processes.collect()).await;
     }
-}
-
-fn in_full(error: &JournalError) -> Arc<str> {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text.into()
 }
 
 async fn until_timer(clock: &Clock, timer: Option<super::Moment>) {

@@ -1,5 +1,6 @@
 //! What the platform is about, as values: names, ids, states. No I/O and no async; everything else imports this.
 
+mod causes;
 mod commit;
 mod fingerprint;
 mod image;
@@ -8,6 +9,7 @@ mod quantity;
 mod release;
 mod secret;
 
+pub use causes::in_full;
 pub use commit::{CommitId, InvalidCommitId};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use image::{Digest, ImageId, ImageRef, InvalidImage};

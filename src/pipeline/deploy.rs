@@ -20,7 +20,7 @@ use super::{Platform, Progress, Say};
 use crate::marathon::{
     AppInfo, Client, ClientError, DeploymentId, DeploymentResult, Event, EventKind, GroupUpdate, PathId, Task,
 };
-use crate::model::ReleaseNumber;
+use crate::model::{ReleaseNumber, in_full};
 
 /// A look at the state is taken after every event that concerns the app; this often without one too, since events can
 /// be lost and their order is not promised.
@@ -341,7 +341,7 @@ async fn roll_back(failed: &Release, previous: Option<&Release>, platform: &Plat
     say(Progress::Step(format!("Rolling back to {}", previous.number)));
     let number = Some(previous.number);
     match post(previous, None, true, platform).await {
-        Err(error) => Aftermath::Unknown { previous: number, why: describe(&error) },
+        Err(error) => Aftermath::Unknown { previous: number, why: in_full(&error) },
         Ok(mut deployment) => match deployment.follow(say).await {
             Ok(()) => Aftermath::Serving(previous.number),
             Err(trouble) => Aftermath::Unknown { previous: number, why: trouble.to_string() },
@@ -352,11 +352,11 @@ async fn roll_back(failed: &Release, previous: Option<&Release>, platform: &Plat
 /// Removes the group of an app that never served, and waits until it is gone.
 async fn take_back(failed: &Release, platform: &Platform) -> Result<(), String> {
     let (client, group) = (&platform.marathon, group_id(&failed.app));
-    let mut events = Events::of(client).await.map_err(|error| describe(&error))?;
+    let mut events = Events::of(client).await.map_err(|error| in_full(&error))?;
     let deleted = match client.delete_group(&group, true).await {
         Ok(deleted) => deleted,
         Err(ClientError::NotFound { .. }) => return Ok(()),
-        Err(error) => return Err(describe(&error)),
+        Err(error) => return Err(in_full(&error)),
     };
     let gone = async {
         loop {
@@ -371,12 +371,6 @@ async fn take_back(failed: &Release, platform: &Platform) -> Result<(), String> 
     };
     let patience = platform.deploy.deadline;
     tokio::time::timeout(patience, gone).await.map_err(|_| format!("it was not gone after {} s", patience.as_secs()))
-}
-
-/// An error and its causes in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

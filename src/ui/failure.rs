@@ -18,6 +18,8 @@ pub enum Exit {
     Unreachable = 4,
     /// An engine gave up its leadership, as a client wanted: Marathon's status for it, on which it is started again.
     Abdicated = 103,
+    /// Another program listens where an engine was to: Marathon's status for it.
+    PortTaken = 111,
 }
 
 impl Exit {

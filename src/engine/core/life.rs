@@ -464,8 +464,9 @@ impl Core {
                 self.not_launched(&task, &NotLaunched::Aborted);
             }
             ContainerState::Ended(end) => {
+                // It ran while nobody looked, and what it wrote is kept like any other's.
                 if !runs {
-                    self.effects.push(Effect::RemoveContainer { id: seen.container.clone() });
+                    self.started(&task, &handle, None, self.now);
                 }
                 let error = end.error.clone();
                 self.ended(&task, &Exit::Container { status: end.status, out_of_memory: end.out_of_memory, error });

@@ -1,18 +1,14 @@
 //! The core against a world that is only told of: no Docker, no time but what is said.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::*;
 use crate::docker::{ContainerEnd, ContainerState};
 use crate::engine::instance::{Goal, KillReason};
-use crate::engine::ledger::Machine;
 use crate::engine::samples::{self, bridge, command, id};
 use crate::engine::waiting::Reject;
 use crate::marathon::{HealthCheck, HealthProtocol, HttpScheme, ReadinessCheck, ReadinessResult, TaskState};
-
-const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// A core, and what a Docker would have of it.
 struct World {
@@ -419,12 +415,7 @@ fn a_clock_that_was_set_back_between_two_engines_prolongs_no_grace() {
     world.probe(&task, true);
     let mut again = restarted(&world);
     again.now -= HOUR;
-    again.core = {
-        let saved = saved(&world);
-        let place = Place { address: LOCAL, host: "127.0.0.1".into(), agent: "x-S0".into() };
-        let share = Machine { cpus: 4.0, mem: 4096.0, disk: 1e6 };
-        Core::new(saved, place, share, HostPorts::new(22000..=22999, LOCAL), Moment::from_millis(again.now))
-    };
+    again.core = samples::core(saved(&world), again.now);
     again.core.census(&[seen(&task, ContainerState::Running { address: None })], again.core.now());
     again.settle();
     again.probe(&task, false);
@@ -479,6 +470,24 @@ fn a_launch_that_the_old_engine_did_not_finish_is_taken_up_or_done_again() {
     let mut wanted = tasks[1..].to_vec();
     wanted.sort();
     assert_eq!(launched, wanted);
+}
+
+#[test]
+fn a_container_that_came_and_ended_while_no_engine_ran_is_buried_with_what_it_wrote() {
+    let mut world = World::awake();
+    world.put(web());
+    let task = std::mem::take(&mut world.launched).remove(0);
+    let mut again = restarted(&world);
+    let ended = ContainerState::Ended(ContainerEnd { status: 7, ..ContainerEnd::default() });
+    again.core.census(&[seen(&task, ended)], Moment::from_millis(again.now + 10));
+    again.core.settle();
+    let effects = again.core.take_effects();
+    let container = Some(Handle::Container(format!("c-{task}")));
+    let buried = |effect: &&Effect| matches!(effect, Effect::Bury { handle, .. } if *handle == container);
+    assert_eq!(effects.iter().filter(buried).count(), 1, "{effects:?}");
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::RemoveContainer { .. })), "{effects:?}");
+    let failure = again.core.failure(task.instance.app()).unwrap();
+    assert!(failure.message.contains("status 7"), "{}", failure.message);
 }
 
 /// Small, even and the same each time.

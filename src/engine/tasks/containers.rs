@@ -22,6 +22,7 @@ use crate::docker::{
     Bind, ContainerState, DockerError, InstanceNetwork, InstanceSpec, PublishedPort, RunOption, SeenContainer, labels,
 };
 use crate::marathon::{App, ContainerKind, NetworkMode};
+use crate::model::in_full;
 
 /// Processes and threads a container may have.
 const MAX_PROCESSES: u32 = 4096;
@@ -185,7 +186,7 @@ impl Tasks {
     pub(super) async fn stop_container(&self, task: &TaskId, id: &str, grace: Duration) {
         const AGAIN: Duration = Duration::from_secs(1);
         while let Err(error) = self.setting().docker.stop_container(id, grace).await {
-            tracing::warn!(%task, error = error.in_full(), "cannot stop a container, trying again");
+            tracing::warn!(%task, error = in_full(&error), "cannot stop a container, trying again");
             tokio::time::sleep(AGAIN).await;
         }
         // Docker's events say so too; this is for one that was gone before.
@@ -197,7 +198,7 @@ impl Tasks {
     pub(super) async fn remove_container(&self, id: &str) {
         if let Err(error) = self.setting().docker.remove_container(id).await {
             // The next census finds it.
-            tracing::warn!(id, error = error.in_full(), "cannot remove a container");
+            tracing::warn!(id, error = in_full(&error), "cannot remove a container");
         }
     }
 
@@ -210,7 +211,7 @@ impl Tasks {
         loop {
             match self.follow_connection().await {
                 Ok(()) => pause = FIRST_PAUSE,
-                Err(error) => tracing::warn!(error = error.in_full(), "Docker does not answer, trying again"),
+                Err(error) => tracing::warn!(error = in_full(&error), "Docker does not answer, trying again"),
             }
             self.report(Report::DockerDown);
             // Nothing tells when Docker is back.
@@ -266,7 +267,7 @@ fn not_launched(error: &DockerError, placed: &Placed) -> NotLaunched {
     } else if error.is_unreachable() {
         NotLaunched::NoDocker
     } else {
-        NotLaunched::Failed(error.in_full())
+        NotLaunched::Failed(in_full(error))
     }
 }
 

@@ -17,6 +17,7 @@ use super::commands::end_group;
 use super::{Report, Tasks};
 use crate::docker::Ran;
 use crate::marathon::{App, HealthCheck, HealthProtocol, IpProtocol};
+use crate::model::in_full;
 
 /// A task to be asked.
 #[derive(Debug, Clone)]
@@ -88,7 +89,7 @@ impl Tasks {
             (IpProtocol::V6, Some(id)) => match self.setting().docker.container_address_v6(id).await {
                 Ok(Some(address)) => Ok(address.into()),
                 Ok(None) => Err("the container has no IPv6 address: its network must have IPv6 enabled".to_owned()),
-                Err(error) => Err(error.in_full()),
+                Err(error) => Err(in_full(&error)),
             },
         }
     }
@@ -115,7 +116,7 @@ impl Tasks {
     }
 
     async fn run_inside(&self, id: &str, argv: Vec<String>, patience: Duration) -> Result<i64, String> {
-        match self.setting().docker.run_in_container(id, argv, patience).await.map_err(|error| error.in_full())? {
+        match self.setting().docker.run_in_container(id, argv, patience).await.map_err(|error| in_full(&error))? {
             Ran::Exited(status) => Ok(status),
             Ran::Runs(pid) => {
                 // Docker has no way to end it; the machine has, if the number is one of this machine's.
@@ -182,18 +183,14 @@ async fn answers(scheme: &str, target: SocketAddr, check: &HealthCheck) -> Outco
     let slash = if path.starts_with('/') { "" } else { "/" };
     let Some(client) = CLIENT.as_ref() else { return Err("HTTP checks cannot be made".to_owned()) };
     let answer = client.get(format!("{scheme}://{target}{slash}{path}")).send().await;
-    let status = answer.map_err(|error| in_full(&error))?.status();
+    let status = answer.map_err(|error| no_answer(&error))?.status();
     if (200..400).contains(&status.as_u16()) { Ok(()) } else { Err(format!("the answer was {status}")) }
 }
 
-pub(super) fn in_full(error: &reqwest::Error) -> String {
-    let mut text = "no answer".to_owned();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+/// Why there was no answer. What the client itself says holds the URL, which is known.
+pub(super) fn no_answer(error: &reqwest::Error) -> String {
+    std::error::Error::source(error)
+        .map_or_else(|| "no answer".to_owned(), |cause| format!("no answer: {}", in_full(cause)))
 }
 
 /// The port a check asks at: its own, or the one of its index.

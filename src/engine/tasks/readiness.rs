@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::instance::Handle;
 use super::super::ports::{is_on_host_network, port_named};
-use super::health::{CLIENT, Subject, in_full};
+use super::health::{CLIENT, Subject, no_answer};
 use super::{Report, Tasks};
 use crate::marathon::{ReadinessCheck, ReadinessResponse, ReadinessResult};
 
@@ -68,7 +68,7 @@ async fn get(target: SocketAddr, check: &ReadinessCheck) -> Result<ReadinessResp
     let Some(client) = CLIENT.as_ref() else { return Err("HTTP checks cannot be made".to_owned()) };
     let slash = if check.path.starts_with('/') { "" } else { "/" };
     let url = format!("{}://{target}{slash}{}", check.protocol.in_url(), check.path);
-    let mut answer = client.get(url).send().await.map_err(|error| in_full(&error))?;
+    let mut answer = client.get(url).send().await.map_err(|error| no_answer(&error))?;
     let content_type = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let (status, content_type) = (answer.status().as_u16(), content_type.to_owned());
     let mut body = Vec::new();

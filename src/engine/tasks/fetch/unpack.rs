@@ -11,6 +11,7 @@ use tar::EntryType;
 
 use super::allowance::{Allowance, Exceeded};
 use super::artifact::{Archive, Compression};
+use crate::model::in_full;
 
 /// Why an archive was not unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -36,20 +37,6 @@ impl From<io::Error> for UnpackError {
             None => Self::Failed(error),
         }
     }
-}
-
-/// An error of `tar` tells the place, and its cause what happened there.
-fn in_full(error: &io::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// Unpacks the archive, which is called `name` and is at `path`, into the empty directory `into`.
