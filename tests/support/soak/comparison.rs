@@ -66,17 +66,17 @@ impl Soak {
         wrong.map(|app| format!("{} runs {} of {}: {app}", app["id"], app["tasksRunning"], app["instances"])).collect()
     }
 
-    /// Only those go on that wait for something that does not come.
+    /// Only those go on that wait for something that does not come. Meanwhile all instances of before may serve.
     fn wrong_deployments(&self, apps: &[Value]) -> Vec<String> {
         let running = self.engine.get("/v2/deployments").ok().json();
-        let stuck: BTreeSet<&str> =
-            apps.iter().filter(|app| !runs_whole(app)).filter_map(|app| app["id"].as_str()).collect();
-        let waits = |deployment: &&Value| {
+        let of_deployment = |deployment: &Value| -> Vec<&Value> {
             let affected = deployment["affectedApps"].as_array().unwrap();
-            affected.iter().any(|app| app.as_str().is_some_and(|app| stuck.contains(app)))
+            apps.iter().filter(|app| affected.contains(&app["id"])).collect()
         };
-        let running = running.as_array().unwrap();
-        running.iter().filter(|deployment| !waits(deployment)).map(|found| format!("still deploys {found}")).collect()
+        let waits = |app: &&Value| !runs_whole(app) || is_made_to_fail(app) || is_too_large(app);
+        let running = running.as_array().unwrap().iter().map(|deployment| (deployment, of_deployment(deployment)));
+        let wrong = running.filter(|(_, affected)| !affected.iter().any(waits));
+        wrong.map(|(deployment, affected)| format!("still deploys {deployment} of {affected:?}")).collect()
     }
 
     /// Each task that runs has one container or one session of processes, and there is nothing else. Which of the two
@@ -117,6 +117,10 @@ fn runs_whole(app: &Value) -> bool {
 
 fn is_made_to_fail(app: &Value) -> bool {
     app["cmd"] == "exit 3" || app["container"]["docker"]["image"] == "127.0.0.1:1/nobodys:1"
+}
+
+fn is_too_large(app: &Value) -> bool {
+    app["cpus"].as_f64() > Some(1000.0)
 }
 
 /// The ids of the tasks that run.
