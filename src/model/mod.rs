@@ -7,6 +7,7 @@ mod image;
 mod names;
 mod quantity;
 mod release;
+mod role;
 mod secret;
 
 pub use causes::in_full;
@@ -16,4 +17,5 @@ pub use image::{Digest, ImageId, ImageRef, InvalidImage};
 pub use names::{AppName, InvalidName, MAX_NAME_BYTES, ProcessType, TenantName, UserName};
 pub use quantity::{ByteSize, InvalidByteSize, InvalidPeriod, Period};
 pub use release::{InvalidReleaseNumber, ReleaseNumber};
+pub use role::{InvalidRole, Role};
 pub use secret::Secret;
