@@ -1,49 +1,85 @@
 //! Keys: whose each is. A key belongs to one user, so that it says who somebody is.
 
-use jiff::Timestamp;
+mod name;
+
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidKey, Place, PublicKey, users};
+use super::users::{Draft, UserError};
+use super::{InvalidKey, Place, PublicKey, committed, names_below};
 use crate::model::{Fingerprint, UserName};
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Change, Store, StoreError, Version};
+
+pub use name::{InvalidKeyName, KeyName, MAX_KEY_NAME_CHARS};
+
+/// How often at most it is written down that a key was used.
+const USE_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 /// A key as it is registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RegisteredKey {
     pub fingerprint: Fingerprint,
     pub user: UserName,
+    /// What its owner calls it; no two keys of one user have the same, unless an earlier version registered them.
+    pub name: KeyName,
     #[serde(rename = "type")]
     pub key_type: String,
     /// What its owner wrote behind it; nothing to rely on.
     pub comment: String,
     pub added: Timestamp,
+    /// Filled in by those who list keys; [`find`] leaves it out.
+    pub last_used: Option<LastUse>,
     /// Type and data, as authorized keys have them.
     #[serde(skip)]
     pub line: String,
+}
+
+/// When a key last opened a connection, to the minute, and from where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastUse {
+    pub at: Timestamp,
+    pub from: Option<IpAddr>,
+}
+
+/// What became of a key that was registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    pub key: RegisteredKey,
+    /// Its user is the first of the platform, and so its admin.
+    pub made_admin: bool,
 }
 
 /// Its record; the fingerprint is made from the key again when it is read.
 #[derive(Debug, Serialize, Deserialize)]
 struct KeyRecord {
     user: UserName,
+    /// Absent in records of earlier versions: the comment names the key, or else its fingerprint.
+    #[serde(default)]
+    name: Option<KeyName>,
     key: String,
     comment: String,
     added: Timestamp,
 }
 
-/// Why a key was not registered, found or removed.
+/// Why a key was not registered, found or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("the key {fingerprint} is registered already, to the user `{user}`; a key belongs to one user")]
     Known { fingerprint: Fingerprint, user: UserName },
     #[error("no key {0} is registered")]
     Unknown(Fingerprint),
+    #[error("`{user}` has a key named `{name}` already: {fingerprint}")]
+    NameTaken { user: UserName, name: KeyName, fingerprint: Fingerprint },
     #[error("the record of the key {fingerprint} in the store is damaged")]
     Damaged {
         fingerprint: String,
         #[source]
         cause: DamagedKey,
     },
+    #[error(transparent)]
+    User(#[from] UserError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -59,63 +95,220 @@ pub enum DamagedKey {
     Another,
 }
 
-/// Registers `key` to `user`, who is made if this is the first one.
-pub async fn add(store: &dyn Store, user: &UserName, key: &PublicKey) -> Result<RegisteredKey, KeyError> {
-    store.ensure(&Place::Users.path()).await?;
-    store.ensure(&Place::Keys.path()).await?;
-    let added = Timestamp::now();
-    let record = KeyRecord { user: user.clone(), key: key.to_string(), comment: key.comment().to_owned(), added };
-    let value = serde_json::to_vec(&record).expect("a record of texts and a time");
+/// A registered key with the version of its record.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) key: RegisteredKey,
+    version: Version,
+}
+
+impl Held {
+    /// The changes that remove the key and what is known of its use.
+    pub(super) async fn removal(&self, store: &dyn Store) -> Result<Vec<Change>, StoreError> {
+        let fingerprint = &self.key.fingerprint;
+        let place = Place::KeyUse(fingerprint).path();
+        let used = store.get(&place).await?.map(|_| Change::Delete { path: place, expected: None });
+        let key = Change::Delete { path: Place::Key(fingerprint).path(), expected: Some(self.version) };
+        Ok(used.into_iter().chain([key]).collect())
+    }
+
+    /// Fails a transaction unless the key is as it was read.
+    pub(super) fn check(&self) -> Change {
+        Change::Check { path: Place::Key(&self.key.fingerprint).path(), expected: self.version }
+    }
+
+    pub(super) fn handed_to(self, user: &UserName) -> Change {
+        self.changed(|key| key.user = user.clone())
+    }
+
+    fn changed(mut self, change: impl FnOnce(&mut RegisteredKey)) -> Change {
+        change(&mut self.key);
+        let path = Place::Key(&self.key.fingerprint).path();
+        Change::Put { path, value: record_of(&self.key), expected: Some(self.version) }
+    }
+}
+
+/// Registers `key` to `user`, who is made if this is the first one, and made admin if it is the platform's first.
+pub async fn add(store: &dyn Store, user: &UserName, key: &PublicKey) -> Result<Added, KeyError> {
     loop {
         if let Some(known) = find(store, key.fingerprint()).await? {
             return Err(KeyError::Known { fingerprint: known.fingerprint, user: known.user });
         }
-        let new_key = Change::Create { path: Place::Key(key.fingerprint()).path(), value: value.clone() };
-        match store.commit(vec![users::ensured(store, user, added).await?, new_key]).await {
-            Ok(()) => return Ok(registered(record, key.fingerprint().clone(), key.key_type().to_owned())),
-            // Somebody registered the key, or made, changed or removed the user, since we looked: look again.
-            Err(StoreError::Exists(_) | StoreError::Changed(_) | StoreError::NotFound(_)) => {}
-            Err(error) => return Err(error.into()),
+        let now = Timestamp::now();
+        let mut draft = Draft::of(store, user, now).await?;
+        let made_admin = draft.crown_the_first(store).await?;
+        let (key, creation) = registration(store, &mut draft, user, key, now).await?;
+        let changes = draft.changes().into_iter().chain([creation]).collect();
+        if committed(store, changes).await? {
+            return Ok(Added { key, made_admin });
         }
     }
 }
 
+/// The change that registers a key that nobody knows, to the user in `draft`.
+pub(super) async fn registration(
+    store: &dyn Store,
+    draft: &mut Draft,
+    user: &UserName,
+    key: &PublicKey,
+    now: Timestamp,
+) -> Result<(RegisteredKey, Change), KeyError> {
+    store.ensure(&Place::Keys.path()).await?;
+    let others = draft.keys(store).await?;
+    let taken: Vec<_> = others.iter().map(|held| &held.key.name).collect();
+    draft.add_key(key.fingerprint());
+    let registered = RegisteredKey {
+        fingerprint: key.fingerprint().clone(),
+        user: user.clone(),
+        name: KeyName::from_comment(key.comment(), &taken),
+        key_type: key.key_type().to_owned(),
+        comment: key.comment().to_owned(),
+        added: now,
+        last_used: None,
+        line: key.to_string(),
+    };
+    let creation = Change::Create { path: Place::Key(key.fingerprint()).path(), value: record_of(&registered) };
+    Ok((registered, creation))
+}
+
 /// All keys, by user and then by time.
 pub async fn list(store: &dyn Store) -> Result<Vec<RegisteredKey>, KeyError> {
-    let names = match store.children(&Place::Keys.path()).await {
-        Err(StoreError::NotFound(_)) => Vec::new(),
-        names => names?,
-    };
-    let mut keys = Vec::with_capacity(names.len());
-    for name in names {
-        // One removed meanwhile is not there any more.
-        if let Some(record) = store.get(&Place::Keys.path().join(&name)).await? {
-            keys.push(read(&name.replace('_', "/"), &record.value)?);
-        }
+    with_use(store, all(store).await?).await
+}
+
+/// The user's keys, by time; none when there is no such user.
+pub async fn of_user(store: &dyn Store, user: &UserName) -> Result<Vec<RegisteredKey>, KeyError> {
+    match Draft::known(store, user).await? {
+        Some(mut draft) => with_use(store, draft.keys(store).await?).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+async fn with_use(store: &dyn Store, held: Vec<Held>) -> Result<Vec<RegisteredKey>, KeyError> {
+    let mut keys = Vec::with_capacity(held.len());
+    for Held { key, .. } in held {
+        let last_used = last_use(store, &key.fingerprint).await?;
+        keys.push(RegisteredKey { last_used, ..key });
     }
     keys.sort_by(|a, b| (&a.user, a.added, &a.fingerprint).cmp(&(&b.user, b.added, &b.fingerprint)));
     Ok(keys)
 }
 
-/// The key with this fingerprint, by one indexed look-up.
+/// Those of the listed keys that are registered.
+pub(super) async fn held(store: &dyn Store, listed: &[Fingerprint]) -> Result<Vec<Held>, KeyError> {
+    let mut held = Vec::with_capacity(listed.len());
+    for fingerprint in listed {
+        held.extend(held_one(store, fingerprint).await?);
+    }
+    Ok(held)
+}
+
+/// The user's keys, looked for among all there are.
+pub(super) async fn held_by(store: &dyn Store, user: &UserName) -> Result<Vec<Held>, KeyError> {
+    Ok(all(store).await?.into_iter().filter(|held| held.key.user == *user).collect())
+}
+
+async fn all(store: &dyn Store) -> Result<Vec<Held>, KeyError> {
+    let mut held = Vec::new();
+    for name in names_below(store, Place::Keys).await? {
+        // One removed meanwhile is not there any more.
+        if let Some(record) = store.get(&Place::Keys.path().join(&name)).await? {
+            let key = read(&name.replace('_', "/"), &record.value)?;
+            held.push(Held { key, version: record.version });
+        }
+    }
+    Ok(held)
+}
+
+pub(super) async fn held_one(store: &dyn Store, fingerprint: &Fingerprint) -> Result<Option<Held>, KeyError> {
+    let Some(record) = store.get(&Place::Key(fingerprint).path()).await? else { return Ok(None) };
+    let key = read(fingerprint.as_str(), &record.value)?;
+    Ok(Some(Held { key, version: record.version }))
+}
+
+/// The key with this fingerprint, by one indexed look-up; when it was last used is another, see [`last_use`].
 pub async fn find(store: &dyn Store, fingerprint: &Fingerprint) -> Result<Option<RegisteredKey>, KeyError> {
-    let record = store.get(&Place::Key(fingerprint).path()).await?;
-    record.map(|record| read(fingerprint.as_str(), &record.value)).transpose()
+    Ok(held_one(store, fingerprint).await?.map(|held| held.key))
 }
 
 /// Removes the key, and says whose it was. From then on it opens nothing; the user stays.
 pub async fn remove(store: &dyn Store, fingerprint: &Fingerprint) -> Result<RegisteredKey, KeyError> {
-    let unknown = || KeyError::Unknown(fingerprint.clone());
-    let removed = find(store, fingerprint).await?.ok_or_else(unknown)?;
-    match store.delete(&Place::Key(fingerprint).path(), None).await {
-        Err(StoreError::NotFound(_)) => Err(unknown()),
-        deleted => Ok(deleted.map(|()| removed)?),
+    loop {
+        let (held, mut draft) = with_owner(store, fingerprint).await?;
+        let mut changes = held.removal(store).await?;
+        draft.remove_key(fingerprint);
+        changes.extend(draft.changes());
+        if committed(store, changes).await? {
+            return Ok(held.key);
+        }
     }
 }
 
-fn registered(record: KeyRecord, fingerprint: Fingerprint, key_type: String) -> RegisteredKey {
-    let KeyRecord { user, key: line, comment, added } = record;
-    RegisteredKey { fingerprint, user, key_type, comment, added, line }
+/// Gives the key another name, which none of its user's other keys may have.
+pub async fn rename(store: &dyn Store, fingerprint: &Fingerprint, name: &KeyName) -> Result<RegisteredKey, KeyError> {
+    loop {
+        let (held, mut draft) = with_owner(store, fingerprint).await?;
+        let others = draft.keys(store).await?;
+        let namesake =
+            others.into_iter().find(|other| other.key.name == *name && other.key.fingerprint != *fingerprint);
+        if let Some(Held { key: RegisteredKey { user, name, fingerprint, .. }, .. }) = namesake {
+            return Err(KeyError::NameTaken { user, name, fingerprint });
+        }
+        let renamed = RegisteredKey { name: name.clone(), ..held.key.clone() };
+        let mut changes = draft.changes();
+        changes.push(held.changed(|key| key.name = name.clone()));
+        if committed(store, changes).await? {
+            return Ok(renamed);
+        }
+    }
+}
+
+/// The key and its user, whose keys are listed.
+async fn with_owner(store: &dyn Store, fingerprint: &Fingerprint) -> Result<(Held, Draft), KeyError> {
+    let held = held_one(store, fingerprint).await?.ok_or_else(|| KeyError::Unknown(fingerprint.clone()))?;
+    let mut draft = Draft::of(store, &held.key.user, held.key.added).await?;
+    draft.keys(store).await?;
+    Ok((held, draft))
+}
+
+/// Writes down that the key opened a connection, at most once a minute. It changes nothing that anybody else changes.
+pub async fn used(store: &dyn Store, fingerprint: &Fingerprint, from: Option<IpAddr>) -> Result<(), KeyError> {
+    used_at(store, fingerprint, LastUse { at: Timestamp::now(), from }).await
+}
+
+async fn used_at(store: &dyn Store, fingerprint: &Fingerprint, latest: LastUse) -> Result<(), KeyError> {
+    let path = Place::KeyUse(fingerprint).path();
+    let value = serde_json::to_vec(&latest).expect("a time and an address");
+    let change = match store.get(&path).await? {
+        Some(known) if is_recent(&known.value, latest.at) => return Ok(()),
+        Some(known) => Change::Put { path, value, expected: Some(known.version) },
+        None => Change::Create { path, value },
+    };
+    match store.commit(vec![change]).await {
+        // Another connection wrote it this very moment.
+        Ok(()) | Err(StoreError::Changed(_) | StoreError::Exists(_)) => Ok(()),
+        Err(StoreError::NotFound(_)) => Err(KeyError::Unknown(fingerprint.clone())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A time from which the clock was set back is not recent, and neither is what cannot be read.
+fn is_recent(known: &[u8], now: Timestamp) -> bool {
+    let known: Option<LastUse> = serde_json::from_slice(known).ok();
+    known.is_some_and(|known| now.duration_since(known.at).abs() < USE_INTERVAL)
+}
+
+/// When the key was last used, if it ever was.
+pub async fn last_use(store: &dyn Store, fingerprint: &Fingerprint) -> Result<Option<LastUse>, StoreError> {
+    let record = store.get(&Place::KeyUse(fingerprint).path()).await?;
+    // It is for people to look at; when it is damaged the next use writes it anew.
+    Ok(record.and_then(|record| serde_json::from_slice(&record.value).ok()))
+}
+
+fn record_of(key: &RegisteredKey) -> Vec<u8> {
+    let RegisteredKey { user, name, line, comment, added, .. } = key.clone();
+    let record = KeyRecord { user, name: Some(name), key: line, comment, added };
+    serde_json::to_vec(&record).expect("a record of texts and a time")
 }
 
 fn read(fingerprint: &str, value: &[u8]) -> Result<RegisteredKey, KeyError> {
@@ -124,118 +317,22 @@ fn read(fingerprint: &str, value: &[u8]) -> Result<RegisteredKey, KeyError> {
 
 /// The key is parsed as strictly as when it came: what leaves here goes into a line that sshd obeys.
 fn parse_record(fingerprint: &str, value: &[u8]) -> Result<RegisteredKey, DamagedKey> {
-    let record: KeyRecord = serde_json::from_slice(value)?;
-    let key = PublicKey::parse(record.key.as_bytes())?;
+    let KeyRecord { user, name, key, comment, added } = serde_json::from_slice(value)?;
+    let key = PublicKey::parse(key.as_bytes())?;
     if key.fingerprint().as_str() != fingerprint {
         return Err(DamagedKey::Another);
     }
-    Ok(registered(KeyRecord { key: key.to_string(), ..record }, key.fingerprint().clone(), key.key_type().to_owned()))
+    Ok(RegisteredKey {
+        name: name.unwrap_or_else(|| KeyName::unrecorded(&comment, key.fingerprint())),
+        fingerprint: key.fingerprint().clone(),
+        user,
+        key_type: key.key_type().to_owned(),
+        comment,
+        added,
+        last_used: None,
+        line: key.to_string(),
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::public_key::samples::{ED25519, ED25519_FINGERPRINT, P256, RSA_2048};
-    use super::*;
-    use crate::store::SqliteStore;
-
-    struct Fresh(SqliteStore, tempfile::TempDir);
-
-    fn fresh() -> Fresh {
-        let dir = tempfile::tempdir().unwrap();
-        Fresh(SqliteStore::open(dir.path()).unwrap(), dir)
-    }
-
-    fn key(text: &str) -> PublicKey {
-        PublicKey::parse(text.as_bytes()).unwrap()
-    }
-
-    fn name(text: &str) -> UserName {
-        text.parse().unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_first_key_makes_its_user() {
-        let Fresh(store, _dir) = fresh();
-        assert!(!users::exists(&store, &name("alice")).await.unwrap());
-        let added = add(&store, &name("alice"), &key(ED25519)).await.unwrap();
-        assert!(users::exists(&store, &name("alice")).await.unwrap());
-        add(&store, &name("alice"), &key(P256)).await.unwrap();
-        let found = find(&store, &ED25519_FINGERPRINT.parse().unwrap()).await.unwrap().unwrap();
-        assert_eq!(found, added);
-        assert_eq!((found.user.as_str(), found.comment.as_str()), ("alice", "alice@laptop"));
-        assert_eq!(format!("{} alice@laptop", found.line), ED25519);
-    }
-
-    #[tokio::test]
-    async fn a_key_that_is_known_is_refused_and_its_user_named() {
-        let Fresh(store, _dir) = fresh();
-        add(&store, &name("alice"), &key(ED25519)).await.unwrap();
-        for user in ["bob", "alice"] {
-            let error = add(&store, &name(user), &key(ED25519)).await.unwrap_err();
-            assert!(matches!(&error, KeyError::Known { user, .. } if user.as_str() == "alice"), "{error:?}");
-        }
-        assert!(!users::exists(&store, &name("bob")).await.unwrap(), "a refusal leaves no trace");
-    }
-
-    #[tokio::test]
-    async fn of_two_who_register_one_key_one_gets_it() {
-        let Fresh(store, dir) = fresh();
-        let other = SqliteStore::open(dir.path()).unwrap();
-        let (alice, bob) = (name("alice"), name("bob"));
-        let key = key(ED25519);
-        let (one, two) = tokio::join!(add(&store, &alice, &key), add(&other, &bob, &key));
-        assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
-        assert_eq!(list(&store).await.unwrap().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn one_user_may_register_two_keys_at_once() {
-        let Fresh(store, dir) = fresh();
-        let other = SqliteStore::open(dir.path()).unwrap();
-        let alice = name("alice");
-        let (first, second) = (key(ED25519), key(P256));
-        let (one, two) = tokio::join!(add(&store, &alice, &first), add(&other, &alice, &second));
-        one.and(two).unwrap();
-        assert_eq!(list(&store).await.unwrap().len(), 2);
-    }
-
-    #[tokio::test]
-    async fn keys_are_listed_by_user() {
-        let Fresh(store, _dir) = fresh();
-        assert_eq!(list(&store).await.unwrap(), []);
-        for (user, text) in [("bob", ED25519), ("alice", P256), ("bob", RSA_2048)] {
-            add(&store, &name(user), &key(text)).await.unwrap();
-        }
-        let listed = list(&store).await.unwrap();
-        let lines: Vec<_> = listed.iter().map(|key| (key.user.as_str(), key.key_type.as_str())).collect();
-        assert_eq!(lines, [("alice", "ecdsa-sha2-nistp256"), ("bob", "ssh-ed25519"), ("bob", "ssh-rsa")]);
-    }
-
-    #[tokio::test]
-    async fn a_removed_key_is_gone_and_can_come_back() {
-        let Fresh(store, _dir) = fresh();
-        let fingerprint = ED25519_FINGERPRINT.parse().unwrap();
-        assert!(matches!(remove(&store, &fingerprint).await, Err(KeyError::Unknown(_))));
-        add(&store, &name("alice"), &key(ED25519)).await.unwrap();
-        assert_eq!(remove(&store, &fingerprint).await.unwrap().user.as_str(), "alice");
-        assert_eq!(find(&store, &fingerprint).await.unwrap(), None);
-        assert!(matches!(remove(&store, &fingerprint).await, Err(KeyError::Unknown(_))));
-        assert_eq!(add(&store, &name("bob"), &key(ED25519)).await.unwrap().user.as_str(), "bob");
-    }
-
-    #[tokio::test]
-    async fn a_damaged_record_opens_nothing() {
-        let Fresh(store, _dir) = fresh();
-        let added = add(&store, &name("alice"), &key(ED25519)).await.unwrap();
-        let path = Place::Key(&added.fingerprint).path();
-        let with = |line: &str| {
-            serde_json::json!({"user": "alice", "key": line, "comment": "", "added": "2001-02-03T04:05:06Z"})
-                .to_string()
-        };
-        for value in ["{".to_owned(), with(P256), with(&format!("command=\"x\" {ED25519}")), with("x")] {
-            store.put(&path, value.into_bytes(), None).await.unwrap();
-            let error = find(&store, &added.fingerprint).await.unwrap_err();
-            assert!(matches!(error, KeyError::Damaged { .. }), "{error:?}");
-        }
-    }
-}
+mod tests;

@@ -131,7 +131,7 @@ impl fmt::Display for PublicKey {
 }
 
 /// Control characters, and those by which Unicode ends lines or turns the direction of writing.
-fn is_unprintable(c: char) -> bool {
+pub(super) fn is_unprintable(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -11,9 +11,10 @@ use base64::Engine as _;
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
+use super::{Place, names_below, tokens};
 use crate::marathon::{App, AppInfo, Client, ClientError, InvalidMarathonUrl, PathId, Task};
 use crate::model::{Secret, TenantName};
-use crate::store::{Store, StoreError, StorePath, Version};
+use crate::store::{Change, Store, StoreError, Version};
 
 pub use definition::TenantEngines;
 
@@ -71,22 +72,6 @@ pub enum TenantError {
     Store(#[from] StoreError),
 }
 
-/// Where tenants are in the store.
-#[derive(Debug, Clone, Copy)]
-enum Place<'a> {
-    Tenants,
-    Tenant(&'a TenantName),
-}
-
-impl Place<'_> {
-    fn path(self) -> StorePath {
-        match self {
-            Self::Tenants => StorePath::root().join("tenants"),
-            Self::Tenant(name) => Self::Tenants.path().join(name),
-        }
-    }
-}
-
 /// New credentials of the root engine.
 pub fn root_credentials() -> Secret {
     credentials("root")
@@ -106,13 +91,10 @@ pub async fn get(store: &dyn Store, name: &TenantName) -> Result<Option<Tenant>,
 
 /// All tenants, by name.
 pub async fn list(store: &dyn Store) -> Result<Vec<Tenant>, TenantError> {
-    let names = match store.children(&Place::Tenants.path()).await {
-        Err(StoreError::NotFound(_)) => return Ok(Vec::new()),
-        names => names?,
-    };
     let mut tenants = Vec::new();
     // A record that goes meanwhile, or that no name leads to, is no tenant.
-    for name in names.into_iter().filter_map(|name| TenantName::try_from(name).ok()) {
+    for name in names_below(store, Place::Tenants).await?.into_iter().filter_map(|name| TenantName::try_from(name).ok())
+    {
         tenants.extend(get(store, &name).await?);
     }
     Ok(tenants)
@@ -127,6 +109,12 @@ async fn read(store: &dyn Store, name: &TenantName) -> Result<Option<(Tenant, Ve
     let TenantRecord { created, credentials } =
         serde_json::from_slice(&record.value).map_err(|cause| TenantError::Unreadable(name.clone(), cause))?;
     Ok(Some((Tenant { name: name.clone(), created, credentials }, record.version)))
+}
+
+/// The tenant, and the change that makes a transaction fail unless it is still the same.
+pub(super) async fn held(store: &dyn Store, name: &TenantName) -> Result<Option<(Tenant, Change)>, TenantError> {
+    let found = read(store, name).await?;
+    Ok(found.map(|(tenant, expected)| (tenant, Change::Check { path: Place::Tenant(name).path(), expected })))
 }
 
 /// Makes the tenant and waits until its Marathon serves; nothing is left when that fails.
@@ -158,7 +146,7 @@ pub async fn create(
     Ok(tenant)
 }
 
-async fn record(store: &dyn Store, name: &TenantName) -> Result<Tenant, TenantError> {
+pub(super) async fn record(store: &dyn Store, name: &TenantName) -> Result<Tenant, TenantError> {
     let tenant =
         Tenant { name: name.clone(), created: jiff::Timestamp::now(), credentials: credentials(name.as_str()) };
     let record = TenantRecord { created: tenant.created, credentials: tenant.credentials.clone() };
@@ -341,8 +329,9 @@ fn failed(tenant: &TenantName, cause: ClientError) -> TenantError {
     TenantError::Marathon { tenant: tenant.clone(), cause }
 }
 
-/// Removes the tenant's record and all records below it.
+/// Removes the tenant's record and all records below it, among them its members, and its tokens.
 pub async fn forget(store: &dyn Store, name: &TenantName) -> Result<(), TenantError> {
+    tokens::forget(store, name).await?;
     let mut left = vec![Place::Tenant(name).path()];
     while let Some(path) = left.pop() {
         match store.delete(&path, None).await {

@@ -106,7 +106,7 @@ impl AddKey {
             None => owner_in(key.comment())?,
         };
         let store = store::open(settings)?;
-        let added = keys::add(&store, &user, &key).await.map_err(explained)?;
+        let added = keys::add(&store, &user, &key).await.map_err(explained)?.key;
         ui.note(format_args!("the key from {source} belongs to `{user}` now"))?;
         ui.answer(&OneKey(added))
     }
@@ -131,7 +131,8 @@ fn explained(error: KeyError) -> anyhow::Error {
             .advise(format_args!("`paas keys remove {fingerprint}` first, if it is to belong to somebody else"))
             .into(),
         KeyError::Unknown(_) => Failure::new(Exit::Refused, &error).advise("`paas keys list` shows all keys").into(),
-        KeyError::Damaged { .. } | KeyError::Store(_) => error.into(),
+        KeyError::NameTaken { .. } => Failure::new(Exit::Refused, &error).into(),
+        KeyError::Damaged { .. } | KeyError::User(_) | KeyError::Store(_) => error.into(),
     }
 }
 

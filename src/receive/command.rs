@@ -101,7 +101,8 @@ pub async fn run(world: World) -> Result<u8, Box<dyn Error + Send + Sync>> {
                 world.vars.iter().find(|(name, _)| name == "SSH_ORIGINAL_COMMAND").map(|(_, text)| text.clone());
             // Nothing that the client's side could have set counts as a setting.
             let settings = Settings::load(named, std::iter::empty())?;
-            let session = Session { who: Identity { user, key }, settings, program: world.program };
+            let who = Identity { user, key, from: client_address(&world.vars) };
+            let session = Session { who, settings, program: world.program };
             Ok(match session.run(command.as_deref()).await? {
                 Outcome::Help => say(HELP),
                 Outcome::Version => say(&format!("paas-receive {}\n", env!("CARGO_PKG_VERSION"))),
@@ -124,6 +125,12 @@ pub async fn run(world: World) -> Result<u8, Box<dyn Error + Send + Sync>> {
             Ok(0)
         }
     }
+}
+
+/// Where the connection came from, as sshd says it. The client cannot set this variable.
+fn client_address(vars: &[(String, String)]) -> Option<std::net::IpAddr> {
+    let (_, connection) = vars.iter().find(|(name, _)| name == "SSH_CONNECTION")?;
+    connection.split(' ').next()?.parse().ok()
 }
 
 /// Answers on standard output; a reader that is gone needs no answer.

@@ -8,6 +8,8 @@ use crate::pipeline::PushId;
 
 const USER: &str = "PAAS_PUSH_USER";
 const KEY: &str = "PAAS_PUSH_KEY";
+/// Empty when the address is not known.
+const FROM: &str = "PAAS_PUSH_FROM";
 const TENANT: &str = "PAAS_PUSH_TENANT";
 const APP: &str = "PAAS_PUSH_APP";
 const ID: &str = "PAAS_PUSH_ID";
@@ -30,10 +32,11 @@ pub(super) struct PushContext {
 pub(super) struct NoSession(&'static str);
 
 impl PushContext {
-    pub(super) fn to_vars(&self) -> [(&'static str, String); 5] {
+    pub(super) fn to_vars(&self) -> [(&'static str, String); 6] {
         [
             (USER, self.who.user.to_string()),
             (KEY, self.who.key.to_string()),
+            (FROM, self.who.from.map(|address| address.to_string()).unwrap_or_default()),
             (TENANT, self.repository.tenant.to_string()),
             (APP, self.repository.app.to_string()),
             (ID, self.id.to_string()),
@@ -42,8 +45,9 @@ impl PushContext {
 
     pub(super) fn from_vars(vars: impl Iterator<Item = (String, String)>) -> Result<Self, NoSession> {
         let vars: BTreeMap<String, String> = vars.filter(|(name, _)| name.starts_with("PAAS_PUSH_")).collect();
+        let from = if vars.get(FROM).is_some_and(String::is_empty) { None } else { Some(read(&vars, FROM)?) };
         Ok(Self {
-            who: Identity { user: read(&vars, USER)?, key: read(&vars, KEY)? },
+            who: Identity { user: read(&vars, USER)?, key: read(&vars, KEY)?, from },
             repository: Repository { tenant: read(&vars, TENANT)?, app: read(&vars, APP)? },
             id: read(&vars, ID)?,
         })
@@ -58,18 +62,34 @@ fn read<T: std::str::FromStr>(vars: &BTreeMap<String, String>, name: &'static st
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_hook_reads_what_the_session_wrote() {
-        let context = PushContext {
+    fn context(from: Option<&str>) -> PushContext {
+        PushContext {
             who: Identity {
                 user: "alice".parse().unwrap(),
                 key: format!("SHA256:{}", "a".repeat(43)).parse().unwrap(),
+                from: from.map(|address| address.parse().unwrap()),
             },
             repository: Repository { tenant: "dev".parse().unwrap(), app: "shop".parse().unwrap() },
             id: PushId::random(),
-        };
-        let vars = context.to_vars().map(|(name, value)| (name.to_owned(), value));
-        assert_eq!(PushContext::from_vars(vars.iter().cloned()), Ok(context));
-        assert_eq!(PushContext::from_vars(vars[1..].iter().cloned()), Err(NoSession(USER)));
+        }
+    }
+
+    #[test]
+    fn a_hook_reads_what_the_session_wrote() {
+        for from in [None, Some("192.0.2.1"), Some("2001:db8::1")] {
+            let context = context(from);
+            let vars = context.to_vars().map(|(name, value)| (name.to_owned(), value));
+            assert_eq!(PushContext::from_vars(vars.iter().cloned()), Ok(context));
+        }
+    }
+
+    #[test]
+    fn a_hook_without_a_session_is_told_what_is_missing() {
+        let vars = context(None).to_vars().map(|(name, value)| (name.to_owned(), value));
+        for missing in 0..vars.len() {
+            let rest = vars.iter().filter(|(name, _)| *name != vars[missing].0).cloned();
+            let refused = PushContext::from_vars(rest).unwrap_err();
+            assert_eq!(refused.0, vars[missing].0);
+        }
     }
 }

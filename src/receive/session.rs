@@ -15,8 +15,7 @@ use tokio::sync::oneshot;
 
 use super::context::{self, PushContext};
 use super::request::{RefusedRequest, Repository, Request};
-use crate::accounts::access::{self, Action, Identity};
-use crate::accounts::keys::KeyError;
+use crate::accounts::access::{self, AccessError, Action, Caller, Identity};
 use crate::accounts::tenants::{self, TenantError};
 use crate::docker::{Docker, Socket};
 use crate::git::{self, Claim};
@@ -41,8 +40,8 @@ pub(super) enum SessionError {
     NoSuchApp(Box<Repository>),
     #[error("the store could not be asked")]
     Store(#[from] StoreError),
-    #[error("the key could not be looked up")]
-    Key(#[from] KeyError),
+    #[error("it could not be decided who may do this")]
+    Access(#[from] AccessError),
     #[error("the tenant could not be looked up")]
     Tenant(#[from] TenantError),
     #[error("the repository could not be made")]
@@ -81,7 +80,7 @@ impl Session {
     }
 
     async fn receive_pack(&self, repository: Repository) -> Result<u8, SessionError> {
-        self.admitted(&repository, Action::Push).await?;
+        self.admitted(&repository, Action::Push(&repository.tenant)).await?;
         let path = self.settings.home.repository(&repository.tenant, &repository.app);
         let rules = git::Rules { max_pack_bytes: self.settings.limits.pack.get(), hooks: self.settings.home.hooks() };
         let claim = Claim::make(&path, &rules)?;
@@ -93,7 +92,7 @@ impl Session {
     }
 
     async fn upload_pack(&self, repository: Repository) -> Result<u8, SessionError> {
-        self.admitted(&repository, Action::Read).await?;
+        self.admitted(&repository, Action::Read(&repository.tenant)).await?;
         let path = self.settings.home.repository(&repository.tenant, &repository.app);
         if !path.is_dir() {
             return Err(SessionError::NoSuchApp(Box::new(repository)));
@@ -102,10 +101,10 @@ impl Session {
     }
 
     /// Ok when the tenant is there and the user may do that in it.
-    async fn admitted(&self, repository: &Repository, action: Action) -> Result<(), SessionError> {
+    async fn admitted(&self, repository: &Repository, action: Action<'_>) -> Result<(), SessionError> {
         let store = SqliteStore::open(&self.settings.home.store())?;
         let known = tenants::get(&store, &repository.tenant).await?.is_some();
-        if known && access::may(&store, &self.who, action, &repository.tenant).await? {
+        if known && access::may(&store, &Caller::Key(self.who.clone()), action).await? {
             return Ok(());
         }
         Err(SessionError::NoSuchTenant { repository: Box::new(repository.clone()), who: Box::new(self.who.clone()) })

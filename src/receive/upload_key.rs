@@ -42,7 +42,7 @@ pub async fn upload_key(home: &Home, user: &UserName, input: impl Read) -> Resul
     input.take(MAX_KEY_BYTES as u64 + 1).read_to_end(&mut text).map_err(UploadKeyError::Input)?;
     let key = PublicKey::parse(&text)?;
     let store = SqliteStore::open(&home.store())?;
-    Ok(keys::add(&store, user, &key).await?.fingerprint)
+    Ok(keys::add(&store, user, &key).await?.key.fingerprint)
 }
 
 #[cfg(test)]
