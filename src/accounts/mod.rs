@@ -5,6 +5,7 @@
 //! writes the user's record too: its version then stands for all of that, and who commits against it has seen it all.
 
 pub mod access;
+pub mod audit;
 pub mod keys;
 pub mod members;
 mod public_key;
