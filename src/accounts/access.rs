@@ -282,7 +282,7 @@ mod tests {
     async fn people_see_their_own_tenants_and_admins_all() {
         let People { store, dev, other, callers: [stranger, viewer, .., admin], .. } = people().await;
         assert_eq!(visible_tenants(&store, &stranger).await.unwrap(), []);
-        assert_eq!(visible_tenants(&store, &viewer).await.unwrap(), [dev.clone()]);
+        assert_eq!(visible_tenants(&store, &viewer).await.unwrap(), std::slice::from_ref(&dev));
         for caller in [admin, Caller::Host] {
             assert_eq!(visible_tenants(&store, &caller).await.unwrap(), [dev.clone(), other.clone()]);
         }

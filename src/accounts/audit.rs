@@ -83,7 +83,7 @@ pub struct Bounds {
 impl Default for Bounds {
     /// 64 MiB, which hold some 200 000 events, and 400 days: a year and a month.
     fn default() -> Self {
-        Self { bytes: 64 << 20, age: Duration::from_secs(400 * 24 * 60 * 60) }
+        Self { bytes: 64 << 20, age: Duration::from_hours(400 * 24) }
     }
 }
 
@@ -127,8 +127,8 @@ impl AuditLog {
         Self { bounds, ..self }
     }
 
-    /// Adds the event; it is on disk when this returns. Blocks for as long as the disk takes. When it fails, nothing of
-    /// the event is in the log.
+    /// Adds the event; it is on disk when this returns. Blocks for as long as the disk takes. When the disk is full,
+    /// nothing of the event is in the log.
     pub fn append(&self, event: &Event) -> Result<(), AuditError> {
         let mut line = serde_json::to_vec(&cut(event.clone())).expect("an event of texts and times");
         line.push(b'\n');

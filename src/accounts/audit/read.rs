@@ -50,11 +50,11 @@ impl Reader {
         let begun = self.begun.split_off(end + 1);
         let lines = std::mem::replace(&mut self.begun, begun);
         for line in lines[..end].split(|byte| *byte == b'\n') {
-            match serde_json::from_slice(line) {
-                Ok(event) => events.push(event),
-                // What it holds is not repeated: it may be anything.
-                Err(_) => tracing::warn!(dir = %self.dir.display(), "a line of the audit log is no event"),
-            }
+            // What is no event is not repeated: it may be anything.
+            let event = serde_json::from_slice(line).inspect_err(|_| {
+                tracing::warn!(dir = %self.dir.display(), "a line of the audit log is no event");
+            });
+            events.extend(event);
         }
         Ok(())
     }

@@ -9,13 +9,14 @@ use super::*;
 struct Fresh {
     log: AuditLog,
     dir: PathBuf,
-    _above: tempfile::TempDir,
+    /// Removed when it is dropped.
+    above: tempfile::TempDir,
 }
 
 fn fresh() -> Fresh {
     let above = tempfile::tempdir().unwrap();
     let dir = above.path().join("audit");
-    Fresh { log: AuditLog::in_directory(&dir), dir, _above: above }
+    Fresh { log: AuditLog::in_directory(&dir), dir, above }
 }
 
 fn event(object: &str) -> Event {
@@ -37,8 +38,8 @@ fn objects(events: &[Event]) -> Vec<&str> {
 
 impl Fresh {
     fn bounded(self, bytes: u64) -> Self {
-        let Self { log, dir, _above } = self;
-        Self { log: log.with_bounds(Bounds { bytes, ..Bounds::default() }), dir, _above }
+        let Self { log, dir, above } = self;
+        Self { log: log.with_bounds(Bounds { bytes, ..Bounds::default() }), dir, above }
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -91,14 +92,14 @@ fn a_filter_takes_what_fits_in_all_of_it() {
     for event in &events {
         fresh.log.append(event).unwrap();
     }
-    let (user, tenant, since) = (Some("alice".to_owned()), Some("dev".parse().unwrap()), Some(at(3)));
+    let (tenant, user, since) = (Some("dev".parse().unwrap()), Some("alice".to_owned()), Some(at(3)));
     let none = Filter::default();
     for (filter, expected) in [
         (none.clone(), vec!["a", "b", "c", "d"]),
         (Filter { user: user.clone(), ..none.clone() }, vec!["a", "c", "d"]),
         (Filter { tenant: tenant.clone(), ..none.clone() }, vec!["a", "b"]),
         (Filter { since, ..none }, vec!["c", "d"]),
-        (Filter { user, tenant, since }, vec![]),
+        (Filter { tenant, user, since }, vec![]),
     ] {
         assert_eq!(objects(&fresh.log.read(&filter).unwrap()), expected, "{filter:?}");
     }

@@ -29,7 +29,7 @@ fn public(text: &str) -> PublicKey {
 }
 
 fn in_an_hour() -> Timestamp {
-    Timestamp::now() + Duration::from_secs(3600)
+    Timestamp::now() + Duration::from_hours(1)
 }
 
 impl Dev {
