@@ -18,6 +18,7 @@ mod engine_trust;
 mod house;
 mod init;
 mod keys;
+mod people;
 mod pipeline;
 mod platform;
 mod shell;

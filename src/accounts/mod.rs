@@ -8,6 +8,7 @@ pub mod access;
 pub mod audit;
 pub mod keys;
 pub mod members;
+pub mod newcomers;
 mod public_key;
 pub mod tenants;
 pub mod tokens;
@@ -35,6 +36,7 @@ enum Place<'a> {
     Member(&'a TenantName, &'a UserName),
     Tokens,
     Token(&'a tokens::TokenHash),
+    Newcomers,
 }
 
 impl Place<'_> {
@@ -52,6 +54,7 @@ impl Place<'_> {
             Self::Member(tenant, user) => Self::Members(tenant).path().join(user),
             Self::Tokens => StorePath::root().join("tokens"),
             Self::Token(hash) => Self::Tokens.path().join(hash),
+            Self::Newcomers => StorePath::root().join("newcomers"),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use paas::receive::command::{World, run};
+use paas::cli;
+use paas::receive::command::{Ended, World, run};
 use paas::ui::{Exit, Failure, Form, Ui, Wishes};
 
 fn main() -> ExitCode {
@@ -23,9 +24,14 @@ fn main() -> ExitCode {
         runtime.shutdown_background();
         ended
     });
-    ExitCode::from(ended.unwrap_or_else(|error| {
-        let plain = Wishes { form: Form::Text, quiet: false, colour: false };
-        let exit = error.downcast_ref().map_or(Exit::Failed, Failure::exit);
-        Ui::of_process(plain).fail(&anyhow::Error::from_boxed(error), exit)
-    }))
+    ExitCode::from(match ended {
+        Ok(Ended::Status(status)) => status,
+        Ok(Ended::Command { who, home, words }) => cli::serve(who, home, words),
+        Ok(Ended::Newcomer { key, from, home, words }) => cli::welcome(&key, from, home, words),
+        Err(error) => {
+            let plain = Wishes { form: Form::Text, quiet: false, colour: false };
+            let exit = error.downcast_ref().map_or(Exit::Failed, Failure::exit);
+            Ui::of_process(plain).fail(&anyhow::Error::from_boxed(error), exit)
+        }
+    })
 }

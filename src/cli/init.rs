@@ -9,6 +9,7 @@ use git2::{ErrorCode, Repository};
 use serde::Serialize;
 
 use super::remote;
+use super::ssh_host::SshHost;
 use crate::manifest::{MANIFEST_FILE, MAX_BYTES, Manifest};
 use crate::model::{AppName, MAX_NAME_BYTES, TenantName};
 use crate::platform;
@@ -59,7 +60,8 @@ impl Answer for Ready {
 }
 
 impl Init {
-    pub(super) async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
+    /// `host` is the receive host when that is another machine.
+    pub(super) async fn run(self, settings: &Settings, host: Option<SshHost>, ui: &mut Ui) -> anyhow::Result<()> {
         let user = platform::account_name(settings).await;
         let tree = WorkTree::here()?;
         let manifest = tree.manifest()?;
@@ -67,7 +69,11 @@ impl Init {
         // All that could be in the way is looked at before anything is changed.
         let mut remotes: Vec<Remote> = Vec::new();
         for tenant in &self.tenants {
-            let planned = tree.remote(remote::name(tenant), remote::url(&settings.ssh, &user, tenant, app.as_str()))?;
+            let url = match &host {
+                Some(host) => host.url(tenant, app.as_str()),
+                None => remote::url(&settings.ssh, &user, tenant, app.as_str()),
+            };
+            let planned = tree.remote(remote::name(tenant), url)?;
             if !remotes.contains(&planned) {
                 remotes.push(planned);
             }

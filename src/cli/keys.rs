@@ -7,11 +7,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::store;
+use super::deed::{Deed, Right};
+use super::over_ssh::Errand;
+use super::users::own_name;
+use super::{Desk, store};
+use crate::accounts::access::{self, Action, Caller};
 use crate::accounts::keys::{self, KeyError, RegisteredKey};
 use crate::accounts::{MAX_KEY_BYTES, PublicKey};
 use crate::model::{Fingerprint, UserName};
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::ui::{Answer, Exit, Failure, Table, Ui};
 
 /// Register, list and remove the SSH keys that may push
@@ -77,13 +82,40 @@ impl Answer for ManyKeys {
 }
 
 impl Keys {
-    /// `user_home` is where the caller's own `.ssh` is.
-    pub(super) async fn run(self, settings: &Settings, user_home: Option<&Path>, ui: &mut Ui) -> anyhow::Result<()> {
+    pub(super) fn deed(&self, caller: &Caller) -> Deed {
+        let own = own_name(caller);
+        match &self.verb {
+            Verb::Add(add) => {
+                let is_own = own.is_some() && (add.user.is_none() || add.user == own);
+                let right = if is_own { Right::Own } else { Right::ManageUsers };
+                Deed { object: add.user.as_ref().map(ToString::to_string), ..Deed::change(right, "keys add") }
+            }
+            Verb::List(_) => Deed::look(Right::Own, "keys list"),
+            Verb::Remove(remove) => Deed::change(Right::Own, "keys remove").to(&remove.fingerprint),
+        }
+    }
+
+    /// What goes to the host: the key itself, since its file is here.
+    pub(super) fn errand(&self, mut typed: Vec<String>, user_home: Option<&Path>) -> anyhow::Result<Errand> {
+        let Verb::Add(add) = &self.verb else { return Ok(Errand { words: typed, input: None }) };
+        let source = KeySource::of(add.file.clone(), user_home)?;
+        if source == KeySource::Stdin {
+            return Ok(Errand { words: typed, input: None });
+        }
+        let text = source.read().with_context(|| format!("the key from {source} was not sent"))?;
+        match add.file.as_deref().and_then(|file| typed.iter().rposition(|word| Path::new(word) == file)) {
+            Some(place) => "-".clone_into(&mut typed[place]),
+            None => typed.push("-".to_owned()),
+        }
+        Ok(Errand { words: typed, input: Some(text) })
+    }
+
+    pub(super) async fn run(self, settings: &Settings, desk: &Desk, ui: &mut Ui) -> anyhow::Result<()> {
         match self.verb {
-            Verb::Add(add) => add.run(settings, user_home, ui).await,
+            Verb::Add(add) => add.run(settings, desk, ui).await,
             Verb::List(ListKeys {}) => {
                 let keys = match store::open_existing(settings)? {
-                    Some(store) => keys::list(&store).await?,
+                    Some(store) => desk.visible_keys(&store).await?,
                     None => Vec::new(),
                 };
                 if keys.is_empty() {
@@ -91,36 +123,72 @@ impl Keys {
                 }
                 ui.answer(&ManyKeys(keys))
             }
-            Verb::Remove(remove) => remove.run(settings, ui).await,
+            Verb::Remove(remove) => remove.run(settings, desk, ui).await,
+        }
+    }
+}
+
+impl Desk {
+    /// One's own; for admins and on the host itself, everybody's.
+    async fn visible_keys(&self, store: &dyn Store) -> anyhow::Result<Vec<RegisteredKey>> {
+        match self {
+            Self::Sent(who) if !self.is_admin(store).await? => Ok(keys::of_user(store, &who.user).await?),
+            _ => Ok(keys::list(store).await?),
+        }
+    }
+
+    async fn is_admin(&self, store: &dyn Store) -> anyhow::Result<bool> {
+        match self {
+            Self::Typed { .. } => Ok(true),
+            Self::Sent(who) => Ok(access::may(store, &Caller::Key(who.clone()), Action::ManageUsers).await?),
         }
     }
 }
 
 impl AddKey {
-    async fn run(self, settings: &Settings, user_home: Option<&Path>, ui: &mut Ui) -> anyhow::Result<()> {
-        let source = KeySource::of(self.file, user_home)?;
+    async fn run(self, settings: &Settings, desk: &Desk, ui: &mut Ui) -> anyhow::Result<()> {
+        let source = match desk {
+            Desk::Typed { user_home } => KeySource::of(self.file, user_home.as_deref())?,
+            Desk::Sent(_) if self.file.as_deref() == Some(Path::new("-")) => KeySource::Stdin,
+            Desk::Sent(_) => {
+                let what = "over ssh a key is read from standard input";
+                return Err(Failure::new(Exit::Usage, what).advise("`ssh … keys add - <KEY.pub`").into());
+            }
+        };
         let key = source.read().and_then(|text| Ok(PublicKey::parse(&text)?));
         let key = key.with_context(|| format!("the key from {source} was not registered"))?;
-        let user = match self.user {
-            Some(user) => user,
-            None => owner_in(key.comment())?,
+        let user = match (self.user, desk) {
+            (Some(user), _) => user,
+            (None, Desk::Sent(who)) => who.user.clone(),
+            (None, Desk::Typed { .. }) => owner_in(key.comment())?,
         };
         let store = store::open(settings)?;
-        let added = keys::add(&store, &user, &key).await.map_err(explained)?.key;
+        let added = keys::add(&store, &user, &key).await.map_err(explained)?;
         ui.note(format_args!("the key from {source} belongs to `{user}` now"))?;
-        ui.answer(&OneKey(added))
+        if added.made_admin {
+            ui.note(format_args!("`{user}` is this platform's first user, and so its admin, who may do anything"))?;
+        }
+        ui.answer(&OneKey(added.key))
     }
 }
 
 impl RemoveKey {
-    async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
+    async fn run(self, settings: &Settings, desk: &Desk, ui: &mut Ui) -> anyhow::Result<()> {
         let removed = match store::open_existing(settings)? {
+            // Another's key is not there for whoever may not see it.
+            Some(store) if !self.is_visible(&store, desk).await? => Err(KeyError::Unknown(self.fingerprint)),
             Some(store) => keys::remove(&store, &self.fingerprint).await,
             None => Err(KeyError::Unknown(self.fingerprint)),
         };
         let removed = removed.map_err(explained)?;
         ui.note(format_args!("the key of `{}` opens nothing any more", removed.user))?;
         ui.answer(&OneKey(removed))
+    }
+}
+
+impl RemoveKey {
+    async fn is_visible(&self, store: &dyn Store, desk: &Desk) -> anyhow::Result<bool> {
+        Ok(desk.visible_keys(store).await?.iter().any(|key| key.fingerprint == self.fingerprint))
     }
 }
 

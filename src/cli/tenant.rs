@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use super::deed::{Deed, Right};
+use super::{join, members, tokens};
+use crate::accounts::access::{self, Caller};
 use crate::accounts::tenants::{self, Tenant, TenantEngines, TenantError};
 use crate::marathon::Client;
 use crate::model::TenantName;
@@ -10,7 +13,7 @@ use crate::settings::Settings;
 use crate::store::{SqliteStore, Store};
 use crate::ui::{Answer, Exit, Failure, Table, Ui};
 
-/// Create, list, show and delete tenants
+/// Create, list, show and delete tenants; their members and tokens
 #[derive(Debug, clap::Args)]
 pub(super) struct Tenants {
     #[command(subcommand)]
@@ -23,6 +26,9 @@ enum Verb {
     List(List),
     Show(Show),
     Delete(Delete),
+    Members(members::Members),
+    Token(tokens::Tokens),
+    Join(join::Join),
 }
 
 /// Create a tenant: start a Marathon of its own and wait until it serves
@@ -55,12 +61,51 @@ struct Delete {
 }
 
 impl Tenants {
-    pub(super) async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
+    pub(super) fn deed(&self) -> Deed {
+        match &self.verb {
+            Verb::Create(create) => Deed::change(Right::CreateTenant, "tenant create").of(&create.name),
+            Verb::List(_) => Deed::look(Right::Own, "tenant list"),
+            Verb::Show(show) => Deed::look(Right::Read, "tenant show").of(&show.name),
+            Verb::Delete(delete) => Deed::change(Right::Delete, "tenant delete").of(&delete.name),
+            Verb::Members(members) => members.deed(),
+            Verb::Token(tokens) => tokens.deed(),
+            Verb::Join(join) => join.deed(),
+        }
+    }
+
+    pub(super) fn tenant_slot(&mut self) -> Option<&mut Option<TenantName>> {
+        match &mut self.verb {
+            Verb::Members(members) => Some(&mut members.tenant),
+            Verb::Token(tokens) => Some(&mut tokens.tenant),
+            Verb::Create(_) | Verb::List(_) | Verb::Show(_) | Verb::Delete(_) | Verb::Join(_) => None,
+        }
+    }
+
+    /// Whoever joins with a new key is called on the host as here, unless they say otherwise.
+    pub(super) fn named(&self, mut typed: Vec<String>, user: Option<&str>) -> Vec<String> {
+        if let (Verb::Join(join), Some(user)) = (&self.verb, user)
+            && join.name.is_none()
+            && user.parse::<crate::model::UserName>().is_ok()
+        {
+            typed.extend(["--name".to_owned(), user.to_owned()]);
+        }
+        typed
+    }
+
+    /// The command, if it is one that a key may send which nobody knows yet.
+    pub(super) fn join(self) -> Option<join::Join> {
+        if let Verb::Join(join) = self.verb { Some(join) } else { None }
+    }
+
+    pub(super) async fn run(self, settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Result<()> {
         match self.verb {
             Verb::Create(create) => create.run(settings, ui).await,
-            Verb::List(_) => list(settings, ui).await,
+            Verb::List(_) => list(settings, caller, ui).await,
             Verb::Show(show) => show.run(settings, ui).await,
             Verb::Delete(delete) => delete.run(settings, ui).await,
+            Verb::Members(members) => members.run(settings, caller, ui).await,
+            Verb::Token(tokens) => tokens.run(settings, caller, ui).await,
+            Verb::Join(join) => join.run(settings, caller, ui).await,
         }
     }
 }
@@ -163,11 +208,12 @@ impl Create {
     }
 }
 
-async fn list(settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
+async fn list(settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Result<()> {
     let Some(store) = super::store::open_existing(settings)? else { return ui.answer(&Views(Vec::new())) };
     let root = root(settings).ok();
+    let visible = access::visible_tenants(&store, caller).await?;
     let mut views = Vec::new();
-    for tenant in tenants::list(&store).await? {
+    for tenant in tenants::list(&store).await?.into_iter().filter(|tenant| visible.contains(&tenant.name)) {
         views.push(View::of(&tenant, &store, root.as_ref(), settings).await);
     }
     ui.answer(&Views(views))
@@ -230,6 +276,20 @@ impl Delete {
             .into()),
         }
     }
+}
+
+/// What is said of a tenant that is not there, or that must not be seen.
+pub(super) fn not_there(tenant: &TenantName) -> Failure {
+    explained(TenantError::NotFound(tenant.clone()))
+}
+
+/// The store, in which the tenant is.
+pub(super) async fn store_with(settings: &Settings, tenant: &TenantName) -> anyhow::Result<SqliteStore> {
+    let store = super::store::open(settings)?;
+    if tenants::get(&store, tenant).await?.is_none() {
+        return Err(not_there(tenant).into());
+    }
+    Ok(store)
 }
 
 /// The store and the root Marathon, both of which must be there.

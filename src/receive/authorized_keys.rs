@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::accounts::PublicKey;
 use crate::accounts::keys::{self, KeyError, RegisteredKey};
-use crate::settings::Home;
+use crate::settings::{Home, Settings, SettingsError};
 use crate::store::{SqliteStore, Store, StoreError};
 
 /// Why the question was not answered. sshd logs the message and lets nobody in.
@@ -18,6 +18,8 @@ pub enum AuthorizedKeysError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
 }
 
 /// The line for the key of this type and base64 data, as sshd's `%t` and `%k` give them; nothing for a key that is
@@ -47,8 +49,23 @@ async fn look_up(
     let Ok(offered) = PublicKey::from_parts(key_type, data) else { return Ok(None) };
     match keys::find(store, offered.fingerprint()).await? {
         Some(key) => Ok(Some(line(&key, home, program)?)),
+        None if newcomers(home)? => Ok(Some(line_for_newcomer(&offered, home, program)?)),
         None => Ok(None),
     }
+}
+
+/// Whether keys that nobody knows are let in as far as to redeem a token.
+fn newcomers(home: &Home) -> Result<bool, SettingsError> {
+    Ok(Settings::load(Some(home.path().to_owned()), std::iter::empty())?.ssh.newcomers)
+}
+
+/// The key goes along, since nothing here knows it.
+fn line_for_newcomer(key: &PublicKey, home: &Home, program: &Path) -> Result<String, AuthorizedKeysError> {
+    let (program, home) = (plain(program)?, plain(home.path())?);
+    let text = key.to_string();
+    let (key_type, data) = text.split_once(' ').unwrap_or_default();
+    let command = format!("{program} newcomer --key-type {key_type} --key-data {data} --home {home}");
+    Ok(format!("restrict,command=\"{command}\" {text}"))
 }
 
 /// sshd divides options at commas outside of quotes, and hands the command to the login shell: nothing that either
@@ -103,9 +120,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn any_other_key_gets_nothing() {
+    async fn an_unknown_key_may_redeem_a_token_unless_that_is_switched_off() {
         let (home, _dir) = home_of_alice().await;
-        for key in [P256, DSA, CERTIFICATE, "ssh-ed25519 AAAA", "ssh-ed25519 ", "\" x", "--help '"] {
+        let line = ask(&home, P256).await.unwrap();
+        let [key_type, data] = P256.split(' ').take(2).collect::<Vec<_>>()[..] else { panic!("{P256}") };
+        let place = home.path().display();
+        let command = format!("{PROGRAM} newcomer --key-type {key_type} --key-data {data} --home {place}");
+        assert_eq!(line, format!("restrict,command=\"{command}\" {key_type} {data}"));
+        std::fs::write(home.config(), "ssh: {newcomers: false}\n").unwrap();
+        assert_eq!(ask(&home, P256).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_key_that_could_be_registered_gets_nothing() {
+        let (home, _dir) = home_of_alice().await;
+        for key in [DSA, CERTIFICATE, "ssh-ed25519 AAAA", "ssh-ed25519 ", "\" x", "--help '"] {
             assert_eq!(ask(&home, key).await, None, "{key}");
         }
     }

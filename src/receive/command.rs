@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -10,11 +11,15 @@ use clap::Parser;
 use super::authorized_keys::authorized_keys;
 use super::context::PushContext;
 use super::hooks::{Hook, HookRun};
+use super::request::Request;
 use super::session::{Outcome, Session};
 use super::upload_key::{UploadKeyError, upload_key};
+use crate::accounts::PublicKey;
 use crate::accounts::access::Identity;
+use crate::accounts::keys::{self, KeyError};
 use crate::model::{Fingerprint, UserName};
 use crate::settings::{Home, Settings};
+use crate::store::SqliteStore;
 
 /// What sshd runs for a key, and git's hooks
 #[derive(Debug, Parser)]
@@ -49,6 +54,14 @@ enum Command {
         #[arg(long)]
         key: Fingerprint,
     },
+    /// Serve one connection of a key that nobody knows; sshd runs it
+    #[command(hide = true)]
+    Newcomer {
+        #[arg(long)]
+        key_type: String,
+        #[arg(long)]
+        key_data: String,
+    },
     /// Be one of git's hooks; git runs it within a session
     #[command(hide = true)]
     Hook { hook: Hook },
@@ -65,23 +78,43 @@ pub struct World {
 
 /// What `ssh paas@host help` says.
 const HELP: &str = "\
-This is a paas receive host. There is no shell here; git is what it speaks:
+This is a paas receive host. There is no shell here; it speaks git, and the commands of paas:
 
   git push ssh://USER@HOST:PORT/TENANT/APP main     build and deploy
   git clone ssh://USER@HOST:PORT/TENANT/APP         fetch what was pushed
+  ssh … --help                                      the commands, as `paas` has them
+  ssh … tenant list                                 one of them
   ssh … version                                     which version runs here
   ssh … help                                        this
 ";
 
-/// Runs the command line and gives the exit status; an error is printed by the caller, who ends with
+const VERSION: &str = concat!("paas-receive ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// A key that nobody knows wanted more than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody knows the key {0} here; with a token it becomes known: `ssh … tenant join`")]
+struct UnknownKey(Fingerprint);
+
+/// What is left to do.
+#[derive(Debug)]
+pub enum Ended {
+    /// Nothing but to end with this status.
+    Status(u8),
+    /// The key's user sent these words, which are a command line of `paas` for the platform in `home`.
+    Command { who: Identity, home: PathBuf, words: Vec<String> },
+    /// The same, of a key that nobody knows.
+    Newcomer { key: PublicKey, from: Option<IpAddr>, home: PathBuf, words: Vec<String> },
+}
+
+/// Runs the command line and gives how it ended; an error is printed by the caller, who ends with
 /// the status of a [`Failure`](crate::ui::Failure), else with 1.
-pub async fn run(world: World) -> Result<u8, Box<dyn Error + Send + Sync>> {
+pub async fn run(world: World) -> Result<Ended, Box<dyn Error + Send + Sync>> {
     let receive = match Receive::try_parse_from(&world.args) {
         Ok(receive) => receive,
         Err(error) => {
             // Help and version are no failures, and go to stdout.
             let _ = error.print();
-            return Ok(u8::try_from(error.exit_code()).unwrap_or(1));
+            return Ok(Ended::Status(u8::try_from(error.exit_code()).unwrap_or(1)));
         }
     };
     let named = receive.home;
@@ -89,7 +122,7 @@ pub async fn run(world: World) -> Result<u8, Box<dyn Error + Send + Sync>> {
     match receive.command {
         Command::AuthorizedKeys { key_type, data } => {
             let line = authorized_keys(&home(named)?, &world.program, &key_type, &data).await?;
-            Ok(line.map_or(0, |line| say(&format!("{line}\n"))))
+            Ok(line.map_or(Ended::Status(0), |line| say(&format!("{line}\n"))))
         }
         Command::UploadKey { name } => {
             let uploaded = upload_key(&home(named)?, &name, std::io::stdin()).await;
@@ -97,16 +130,37 @@ pub async fn run(world: World) -> Result<u8, Box<dyn Error + Send + Sync>> {
             Ok(say(&format!("{fingerprint}\n")))
         }
         Command::Session { user, key } => {
-            let command =
-                world.vars.iter().find(|(name, _)| name == "SSH_ORIGINAL_COMMAND").map(|(_, text)| text.clone());
+            let command = original_command(&world.vars).map(str::to_owned);
             // Nothing that the client's side could have set counts as a setting.
             let settings = Settings::load(named, std::iter::empty())?;
             let who = Identity { user, key, from: client_address(&world.vars) };
-            let session = Session { who, settings, program: world.program };
+            let home = settings.home.path().to_owned();
+            let session = Session { who: who.clone(), settings, program: world.program };
             Ok(match session.run(command.as_deref()).await? {
                 Outcome::Help => say(HELP),
-                Outcome::Version => say(&format!("paas-receive {}\n", env!("CARGO_PKG_VERSION"))),
-                Outcome::Git(status) => status,
+                Outcome::Version => say(VERSION),
+                Outcome::Git(status) => Ended::Status(status),
+                Outcome::Command(words) => Ended::Command { who, home, words },
+            })
+        }
+        Command::Newcomer { key_type, key_data } => {
+            let key = PublicKey::from_parts(&key_type, &key_data)?;
+            let (command, from) = (original_command(&world.vars), client_address(&world.vars));
+            let home = home(named)?;
+            Ok(match Request::parse(command.unwrap_or_default())? {
+                Request::Help => say(HELP),
+                Request::Version => say(VERSION),
+                // It may have become known since this connection began, which serves many commands.
+                Request::Command(words) => match registered(&home, &key).await? {
+                    Some(user) => {
+                        let who = Identity { user, key: key.fingerprint().clone(), from };
+                        Ended::Command { who, home: home.path().to_owned(), words }
+                    }
+                    None => Ended::Newcomer { key, from, home: home.path().to_owned(), words },
+                },
+                Request::ReceivePack(_) | Request::UploadPack(_) => {
+                    return Err(UnknownKey(key.fingerprint().clone()).into());
+                }
             })
         }
         Command::Hook { hook } => {
@@ -122,20 +176,31 @@ pub async fn run(world: World) -> Result<u8, Box<dyn Error + Send + Sync>> {
                 Hook::PreReceive => run.pre_receive(&mut std::io::stdin())?,
                 Hook::ProcReceive => run.proc_receive(&mut std::io::stdin(), &mut std::io::stdout()).await?,
             }
-            Ok(0)
+            Ok(Ended::Status(0))
         }
     }
 }
 
+/// Whose key it is, if anybody's.
+async fn registered(home: &Home, key: &PublicKey) -> Result<Option<UserName>, KeyError> {
+    let store = SqliteStore::open(&home.store())?;
+    Ok(keys::find(&store, key.fingerprint()).await?.map(|key| key.user))
+}
+
+/// What the client typed; none when it wanted a shell.
+fn original_command(vars: &[(String, String)]) -> Option<&str> {
+    vars.iter().find(|(name, _)| name == "SSH_ORIGINAL_COMMAND").map(|(_, text)| text.as_str())
+}
+
 /// Where the connection came from, as sshd says it. The client cannot set this variable.
-fn client_address(vars: &[(String, String)]) -> Option<std::net::IpAddr> {
+fn client_address(vars: &[(String, String)]) -> Option<IpAddr> {
     let (_, connection) = vars.iter().find(|(name, _)| name == "SSH_CONNECTION")?;
     connection.split(' ').next()?.parse().ok()
 }
 
 /// Answers on standard output; a reader that is gone needs no answer.
-fn say(text: &str) -> u8 {
+fn say(text: &str) -> Ended {
     let mut out = std::io::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    0
+    Ended::Status(0)
 }

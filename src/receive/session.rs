@@ -60,12 +60,14 @@ pub(super) struct Session {
 }
 
 /// What the session is to answer without git.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     Help,
     Version,
     /// git ran, and ended with this status.
     Git(u8),
+    /// The command line of `paas` is to run.
+    Command(Vec<String>),
 }
 
 impl Session {
@@ -74,6 +76,7 @@ impl Session {
         match Request::parse(command.unwrap_or_default())? {
             Request::Help => Ok(Outcome::Help),
             Request::Version => Ok(Outcome::Version),
+            Request::Command(words) => Ok(Outcome::Command(words)),
             Request::ReceivePack(repository) => self.receive_pack(repository).await.map(Outcome::Git),
             Request::UploadPack(repository) => self.upload_pack(repository).await.map(Outcome::Git),
         }

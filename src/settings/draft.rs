@@ -82,7 +82,7 @@ macro_rules! section {
 }
 
 section!(Docker { socket: PathBuf });
-section!(Ssh { listen: IpAddr, port: u16, host: Host });
+section!(Ssh { listen: IpAddr, port: u16, host: Host, newcomers: bool });
 section!(Engine { listen: IpAddr, port: u16, address: IpAddr, ports: PortRange });
 section!(Marathon { url: String, credentials: Secret });
 section!(Build { image: String, ca_bundle: PathBuf, timeout: Period, memory: ByteSize, cpus: Shares, processes: u32 });

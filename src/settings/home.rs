@@ -66,6 +66,10 @@ impl Home {
     pub fn ssh(&self) -> PathBuf {
         self.0.join("ssh")
     }
+    /// Who changed what.
+    pub fn audit(&self) -> PathBuf {
+        self.0.join("audit")
+    }
     /// Locks and process ids of the running platform.
     pub fn run(&self) -> PathBuf {
         self.0.join("run")

@@ -218,6 +218,7 @@ impl Draft {
                 listen: ssh_listen,
                 port: or(ssh.port, 2222),
                 host: ssh.host.map_or_else(|| host_name(ssh_listen), |Scalar(Host(name))| name),
+                newcomers: or(ssh.newcomers, true),
             },
             engine,
             marathon: MarathonSettings {

@@ -48,6 +48,8 @@ pub struct SshSettings {
     /// The name people reach the receive host by, for the remotes that are printed; default: `listen`, or this
     /// machine's name when that is every address.
     pub host: String,
+    /// A key that nobody knows may redeem a join token, and nothing else; default: true.
+    pub newcomers: bool,
 }
 
 /// The one-machine engine: the root's, and what tenants' engines inherit.

@@ -6,6 +6,7 @@ mod failure;
 mod log;
 mod progress;
 mod table;
+mod viewer;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -16,6 +17,7 @@ pub use failure::{Exit, Failure, explain};
 pub use log::log_to_stderr;
 pub use progress::Progress;
 pub use table::{Table, printable};
+pub use viewer::{Viewer, terminal_columns};
 
 /// What a command answers: a document for programs, text for people.
 pub trait Answer: Serialize {
@@ -51,6 +53,8 @@ pub struct Ui {
     wishes: Wishes,
     /// stderr is a terminal, so things may move and have colours.
     lively: bool,
+    /// It is one on another machine, of that width.
+    far: Option<u16>,
     /// Somebody sits at stdin and can be asked.
     can_ask: bool,
 }
@@ -67,13 +71,21 @@ impl Ui {
         let lively = io::stderr().is_terminal();
         let can_ask = lively && io::stdin().is_terminal();
         let wishes = Wishes { colour: wishes.colour && lively, ..wishes };
-        Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), wishes, lively, can_ask }
+        Self { out: Box::new(io::stdout()), err: Box::new(io::stderr()), wishes, lively, far: None, can_ask }
+    }
+
+    /// The process' own streams, which lead to somebody on another machine.
+    pub fn for_viewer(wishes: Wishes, viewer: Viewer) -> Self {
+        let lively = viewer.columns.is_some();
+        let wishes = Wishes { colour: wishes.colour && lively, ..wishes };
+        let (out, err) = (Box::new(io::stdout()), Box::new(io::stderr()));
+        Self { out, err, wishes, lively, far: viewer.columns, can_ask: viewer.can_ask }
     }
 
     /// Any two streams, neither of which is a terminal.
     pub fn writing_to(out: impl Write + Send + 'static, err: impl Write + Send + 'static, form: Form) -> Self {
         let wishes = Wishes { form, quiet: false, colour: false };
-        Self { out: Box::new(out), err: Box::new(err), wishes, lively: false, can_ask: false }
+        Self { out: Box::new(out), err: Box::new(err), wishes, lively: false, far: None, can_ask: false }
     }
 
     /// Gives the answer: one JSON document, or text.
@@ -101,7 +113,11 @@ impl Ui {
 
     /// Shows how far something is, for as long as the value lives: only on a terminal, and only when it takes a while.
     pub fn progress(&self, what: impl fmt::Display) -> Progress {
-        if self.lively && !self.wishes.quiet { Progress::shown_later(&what.to_string()) } else { Progress::unseen() }
+        if self.lively && !self.wishes.quiet {
+            Progress::shown_later(&what.to_string(), self.far)
+        } else {
+            Progress::unseen()
+        }
     }
 
     /// Asks a question on the terminal and gives the line that was typed; nothing when nobody can be asked.

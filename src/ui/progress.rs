@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::viewer::FarTerminal;
+
 /// What is done within this time needs no bar.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Ten pictures a second look alive and cost nothing.
@@ -15,18 +17,20 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct Progress {
     bar: ProgressBar,
     seen: bool,
+    /// Width of the terminal on another machine that shows it.
+    far: Option<u16>,
 }
 
 impl Progress {
     pub(super) fn unseen() -> Self {
-        Self { bar: ProgressBar::hidden(), seen: false }
+        Self { bar: ProgressBar::hidden(), seen: false, far: None }
     }
 
-    pub(super) fn shown_later(what: &str) -> Self {
+    pub(super) fn shown_later(what: &str, far: Option<u16>) -> Self {
         let bar = ProgressBar::hidden();
         bar.set_style(style("{spinner} {prefix} {msg} [{elapsed}]"));
         bar.set_prefix(what.to_owned());
-        Self { bar, seen: true }
+        Self { bar, seen: true, far }
     }
 
     /// Waits for `work`, showing this meanwhile when that takes longer than 250 ms. Dropping the future drops `work`.
@@ -37,7 +41,10 @@ impl Progress {
             done = &mut work => return done,
             () = tokio::time::sleep(PATIENCE), if self.seen => {}
         }
-        self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        self.bar.set_draw_target(match self.far {
+            Some(columns) => ProgressDrawTarget::term_like(Box::new(FarTerminal { columns })),
+            None => ProgressDrawTarget::stderr(),
+        });
         self.bar.enable_steady_tick(TICK);
         work.await
     }
@@ -73,7 +80,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_goes_on_with_and_without_a_watcher() {
-        for progress in [Progress::unseen(), Progress::shown_later("Building")] {
+        for progress in [Progress::unseen(), Progress::shown_later("Building", None)] {
             progress.say("step");
             progress.reached(1, 2);
             assert_eq!(progress.during(async { 7 }).await, 7);

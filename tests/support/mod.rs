@@ -13,6 +13,7 @@ pub mod fake_docker;
 pub mod figures;
 pub mod fleet;
 pub mod http;
+pub mod laptop;
 pub mod load;
 pub mod own_docker;
 pub mod platform;

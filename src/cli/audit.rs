@@ -1,0 +1,97 @@
+//! `paas audit`: who changed what, when, from where; and what was refused.
+
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::deed::{Deed, Right};
+use crate::accounts::audit::{AuditLog, Event, Filter, Outcome};
+use crate::model::{Period, TenantName};
+use crate::settings::Settings;
+use crate::ui::{Answer, Table, Ui, printable};
+
+/// Show who changed what, when and from where, and what was refused
+///
+/// An owner sees what happened in the tenant, an admin everything.
+#[derive(Debug, clap::Args)]
+pub(super) struct Audit {
+    /// Of this tenant alone
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<TenantName>,
+    /// By this user alone
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Not older than this, such as `30m`, `12h`
+    #[arg(long, value_name = "TIME")]
+    since: Option<Period>,
+    /// Go on with what happens from now on
+    #[arg(long, short)]
+    follow: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Events(Vec<Event>);
+
+impl Answer for Events {
+    fn text(&self) -> String {
+        let mut table = Table::headed(["TIME", "USER", "FROM", "WHAT", "TENANT", "OBJECT", "OUTCOME"]);
+        for event in &self.0 {
+            let [at, from, tenant, object, outcome] = columns(event);
+            table.row([&at, &event.user, &from, &event.what, &tenant, &object, &outcome]);
+        }
+        table.to_string()
+    }
+}
+
+/// One event of those that come while somebody watches.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct One(Event);
+
+impl Answer for One {
+    fn text(&self) -> String {
+        let [at, from, tenant, object, outcome] = columns(&self.0);
+        printable(&[&at, &self.0.user, &from, &self.0.what, &tenant, &object, &outcome].map(String::as_str).join("  "))
+    }
+}
+
+/// What is not text in an event yet: time, address, tenant, object, outcome.
+fn columns(event: &Event) -> [String; 5] {
+    let none = || "-".to_owned();
+    [
+        event.at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        event.from.map_or_else(none, |from| from.to_string()),
+        event.tenant.as_ref().map_or_else(none, ToString::to_string),
+        event.object.clone().unwrap_or_else(none),
+        match &event.outcome {
+            Outcome::Done => "done".to_owned(),
+            Outcome::Refused => "refused".to_owned(),
+            Outcome::Failed(reason) => format!("failed: {reason}"),
+        },
+    ]
+}
+
+impl Audit {
+    pub(super) fn deed(&self) -> Deed {
+        match &self.tenant {
+            Some(tenant) => Deed::look(Right::Manage, "audit").of(tenant),
+            None => Deed::look(Right::SeeHost, "audit"),
+        }
+    }
+
+    pub(super) async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
+        let log = AuditLog::in_directory(&settings.home.audit());
+        // Before time began everything is younger.
+        let since = self.since.and_then(|period| Timestamp::now().checked_sub(period.get()).ok());
+        let filter = Filter { tenant: self.tenant, user: self.user, since };
+        if !self.follow {
+            return ui.answer(&Events(log.read(&filter)?));
+        }
+        let mut events = std::pin::pin!(log.follow(filter)?);
+        while let Some(event) = events.next().await {
+            ui.answer(&One(event?))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! `paas tenant join`: a token makes its bearer's key a member.
+
+use std::io::{self, BufRead as _, Read as _};
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::deed::{Deed, Right};
+use super::tokens::explained;
+use crate::accounts::access::Caller;
+use crate::accounts::audit::{AuditLog, Event, Outcome};
+use crate::accounts::tokens::{self, Joined, Token};
+use crate::accounts::{PublicKey, keys, newcomers};
+use crate::model::UserName;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::ui::{Answer, Exit, Failure, Ui};
+
+/// Longer than any token, in bytes.
+const MAX_TOKEN_BYTES: u64 = 4096;
+
+/// Become a member of a tenant with a token, which is read from the terminal or standard input
+#[derive(Debug, clap::Args)]
+pub(super) struct Join {
+    /// What you are called from now on, if your key is a new one [default: what you are called on your own machine]
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<UserName>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct View(Joined);
+
+impl Answer for View {
+    fn text(&self) -> String {
+        let Joined { user, tenant, role, .. } = &self.0;
+        format!("{user} is {role} of tenant {tenant}")
+    }
+}
+
+impl Join {
+    #[allow(clippy::unused_self, reason = "as every command has it")]
+    pub(super) fn deed(&self) -> Deed {
+        Deed::change(Right::Own, "tenant join")
+    }
+
+    pub(super) async fn run(self, settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Result<()> {
+        let Caller::Key(who) = caller else {
+            let what = "a key joins a tenant, and none came with this command";
+            return Err(Failure::new(Exit::Usage, what)
+                .advise("over ssh one does: `paas --host HOST tenant join`")
+                .into());
+        };
+        let store = super::store::open(settings)?;
+        let key =
+            keys::find(&store, &who.key).await?.ok_or_else(|| Failure::new(Exit::Refused, "this key is not known"))?;
+        let key = PublicKey::parse(key.line.as_bytes())?;
+        self.redeem(&store, &key, ui).await
+    }
+
+    /// Joins with a key that nobody knows, which may be tried so often and no more.
+    pub(super) async fn welcome(
+        self,
+        settings: &Settings,
+        key: &PublicKey,
+        from: Option<IpAddr>,
+        ui: &mut Ui,
+    ) -> anyhow::Result<()> {
+        let store = super::store::open(settings)?;
+        if !newcomers::begin(&store, from).await? {
+            let what = "too many tokens were tried by keys that nobody knows";
+            return Err(Failure::new(Exit::Refused, what).advise("try again in ten minutes").into());
+        }
+        let done = self.redeem(&store, key, ui).await;
+        let outcome = if done.is_ok() { Outcome::Done } else { Outcome::Refused };
+        let user = keys::find(&store, key.fingerprint()).await?.map(|key| key.user.to_string());
+        let event = Event {
+            at: jiff::Timestamp::now(),
+            user: user.unwrap_or_else(|| "(newcomer)".to_owned()),
+            key: Some(key.fingerprint().clone()),
+            from,
+            what: "tenant join".to_owned(),
+            object: None,
+            tenant: None,
+            outcome,
+        };
+        AuditLog::in_directory(&settings.home.audit()).append(&event)?;
+        if done.is_ok() {
+            newcomers::succeeded(&store, from).await?;
+        }
+        done
+    }
+
+    /// Joins with a key that need not be known yet.
+    async fn redeem(self, store: &dyn Store, key: &PublicKey, ui: &mut Ui) -> anyhow::Result<()> {
+        let text = match ui.ask("Token:")? {
+            Some(typed) => typed,
+            None => first_line()?,
+        };
+        let token = Token::parse(&text).map_err(|error| {
+            Failure::new(Exit::Usage, error).advise("the token goes to standard input: `paas tenant join <FILE`")
+        })?;
+        let joined = tokens::redeem(store, &token, key, self.name).await.map_err(explained)?;
+        ui.note(format_args!("next, in a git work tree: `paas init --tenant {}`", joined.tenant))?;
+        ui.answer(&View(joined))
+    }
+}
+
+/// What is said to a key that wants anything else.
+pub(super) fn unknown_key(key: &PublicKey) -> anyhow::Error {
+    Failure::new(Exit::Refused, format_args!("nobody knows the key {} here", key.fingerprint()))
+        .advise("with a token it becomes known: `paas tenant join`")
+        .into()
+}
+
+fn first_line() -> io::Result<String> {
+    let mut line = String::new();
+    io::stdin().lock().take(MAX_TOKEN_BYTES).read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}

@@ -1,0 +1,141 @@
+//! A team on two laptops: tenants, tokens, roles and their end, all over ssh.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::laptop::Laptop;
+use crate::support::platform::{Said, TestPlatform};
+use crate::support::project::Project;
+use crate::support::stack::stack_image;
+
+fn platform() -> TestPlatform {
+    TestPlatform::start_with(&[("PAAS_BUILD_IMAGE", stack_image())])
+}
+
+fn names(said: &Said) -> Vec<&str> {
+    said.out.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect()
+}
+
+/// Nobody sits at a file on the server.
+#[test]
+fn a_newcomer_joins_with_a_token_pushes_and_is_gone_at_once_when_removed() {
+    let platform = platform();
+    let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
+    let bob = Laptop::of("bob", platform.unknown_key("bob"), &platform);
+    for tenant in ["dev", "secret"] {
+        let _ = alice.paas(["tenant", "create", tenant]).ok();
+    }
+
+    let _ = bob.paas(["tenant", "list"]).fails(3, &["nobody knows the key", "paas tenant join"]);
+    let token = alice.paas(["tenant", "token", "create", "--tenant", "dev", "--role", "developer"]).ok().out;
+    let wrong = bob.paas_reading(["tenant", "join"], &token.replace("paas_jt_", "paas_jt_x"));
+    let _ = wrong.fails(2, &["token"]);
+    let joined = bob.paas_reading(["tenant", "join"], &token).ok();
+    assert_eq!(joined.out, "bob is developer of tenant dev\n");
+    let carol = Laptop::of("carol", platform.unknown_key("carol"), &platform);
+    let _ = carol.paas_reading(["tenant", "join"], &token).fails(3, &["not valid, or not any more"]);
+
+    // What bob may not see is not there.
+    assert_eq!(names(&bob.paas(["tenant", "list"]).ok()), ["dev"]);
+    let hidden = bob.paas(["tenant", "show", "secret"]);
+    let missing = bob.paas(["tenant", "show", "nowhere"]);
+    assert_eq!((hidden.status, hidden.err.replace("secret", "X")), (3, missing.err.replace("nowhere", "X")));
+    assert_eq!(missing.status, 3);
+
+    // In a work tree the tenant goes without saying.
+    let project = Project::from_fixture("procfile");
+    let _ =
+        bob.command().current_dir(project.path()).args(["init", "--tenant", "dev", "--app", "shop"]).output().unwrap();
+    project.commit("with paas.yml");
+    let pushed = project.push(&bob.ssh(), &["paas-dev", "HEAD:main"]);
+    pushed.live_at();
+    let members =
+        bob.command().current_dir(project.path()).args(["tenant", "members", "list", "--json"]).output().unwrap();
+    let members = Said::from(members).ok().json();
+    assert_eq!((&members[0]["user"], &members[0]["role"]), (&json!("bob"), &json!("developer")));
+    let denied = bob.paas(["tenant", "token", "create", "--tenant", "dev"]);
+    let _ = denied.fails(3, &["needs to be an owner of tenant `dev`"]);
+    let elsewhere = project.push(&bob.ssh(), &[&platform.remote("secret", "shop"), "HEAD:main"]);
+    let nowhere = project.push(&bob.ssh(), &[&platform.remote("nowhere", "shop"), "HEAD:main"]);
+    assert!(!elsewhere.accepted && !nowhere.accepted);
+    assert_eq!(elsewhere.output.replace("secret", "X"), nowhere.output.replace("nowhere", "X"));
+
+    // A viewer reads and does not push.
+    let _ = alice.paas(["tenant", "members", "set-role", "--tenant", "dev", "bob", "viewer"]).ok();
+    assert!(!project.push(&bob.ssh(), &["paas-dev", "HEAD:other"]).accepted);
+    let _ = bob.paas(["tenant", "show", "dev"]).ok();
+
+    let _ = alice.paas(["users", "remove", "bob"]).ok();
+    let _ = bob.paas(["tenant", "list"]).fails(3, &[]);
+    assert!(!project.push(&bob.ssh(), &["paas-dev", "HEAD:main"]).accepted);
+
+    let audit = alice.paas(["audit", "--json"]).ok().json();
+    let told: BTreeSet<String> = audit.as_array().unwrap().iter().map(line).collect();
+    for expected in [
+        "alice tenant create dev done",
+        "bob tenant join - done",
+        "(newcomer) tenant join - refused",
+        "bob tenant token create dev refused",
+        "alice users remove - done",
+    ] {
+        assert!(told.contains(expected), "{expected:?} is not in {told:#?}");
+    }
+    assert!(!audit.to_string().contains(token.trim()), "a token's value is in no log");
+}
+
+fn line(event: &Value) -> String {
+    let text = |name: &str| event[name].as_str().unwrap_or("-").to_owned();
+    format!("{} {} {} {}", text("user"), text("what"), text("tenant"), text("outcome"))
+}
+
+/// Twenty commands pay for one handshake, and say what they say on the host.
+#[test]
+fn the_same_command_says_the_same_on_the_host_and_from_a_laptop() {
+    let platform = TestPlatform::start();
+    let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
+    let _ = alice.paas(["tenant", "create", "dev"]).ok();
+    let commands: [&[&str]; 5] = [
+        &["tenant", "list"],
+        &["tenant", "show", "dev", "--json"],
+        &["keys", "list"],
+        &["tenant", "show", "nowhere"],
+        &["tenant", "delete"],
+    ];
+    for words in commands {
+        let here: Said = platform.command().args(words).output().unwrap().into();
+        let there: Said = alice.command().args(words).output().unwrap().into();
+        assert_eq!((here.status, here.out), (there.status, there.out), "{words:?}: {}", there.err);
+        assert_eq!(here.err, there.err, "{words:?}");
+    }
+    assert_eq!(alice.open_connections().len(), 1, "one connection for all");
+    // Without `paas`, any ssh will do.
+    let key = platform.key_of("machine");
+    let said = platform.ssh(&key, "tenant list");
+    assert_eq!((said.status, names(&said).len()), (0, 0));
+    let _ = platform.ssh(&key, "up").fails(2, &["on the machine where it is typed"]);
+    let _ = platform.ssh(&key, "keys add /etc/hostname").fails(2, &["standard input"]);
+    let _ = platform.ssh(&key, "tenant list --home /tmp").fails(2, &["--home"]);
+    let _ = platform.ssh(&key, "--client 9.0.0 tenant list").fails(2, &["do not understand each other"]);
+}
+
+#[test]
+fn a_key_goes_to_the_host_from_the_laptops_own_file() {
+    let platform = TestPlatform::start();
+    let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
+    let second = platform.unknown_key("alice@desk");
+    let file = second.public().display().to_string();
+    let _ = alice.paas(["keys", "add", &file]).ok();
+    let text = std::fs::read_to_string(platform.unknown_key("third").public()).unwrap();
+    let _ = alice.paas_reading(["keys", "add", "-"], &text).ok();
+    let keys = alice.paas(["keys", "list", "--json"]).ok().json();
+    let users: Vec<_> = keys.as_array().unwrap().iter().map(|key| key["user"].as_str().unwrap()).collect();
+    assert_eq!(users, ["alice", "alice", "alice"]);
+}
+
+#[test]
+fn a_host_that_is_not_there_is_said_to_be_unreachable() {
+    let platform = TestPlatform::prepare(&[]);
+    let alice = Laptop::of("alice", platform.unknown_key("alice"), &platform);
+    let _ = alice.paas(["tenant", "list"]).fails(4, &["cannot be reached by ssh"]);
+}
