@@ -45,11 +45,10 @@ impl Programs {
         Self { paas: directory.join("paas"), receive: directory.join("paas-receive") }
     }
 
-    /// This program, and the other one beside it.
+    /// This program, whichever of the two it is, and the other one beside it.
     pub fn of_process() -> std::io::Result<Self> {
-        let paas = std::env::current_exe()?;
-        let receive = paas.with_file_name("paas-receive");
-        Ok(Self { paas, receive })
+        let this = std::env::current_exe()?;
+        Ok(Self { paas: this.with_file_name("paas"), receive: this.with_file_name("paas-receive") })
     }
 }
 
