@@ -3,7 +3,7 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, lchown};
 use std::path::{Path, PathBuf};
 
 use super::account::Account;
@@ -35,9 +35,14 @@ pub(super) fn directories(home: &Home, account: &Account) -> Result<(), LayoutEr
     }
     install_hooks(&home.hooks()).map_err(at(&home.hooks()))?;
     let engines = home.root_engine().parent().map(Path::to_owned);
-    let own = [home.store(), home.repositories(), home.logs(), home.run(), home.root_engine()];
+    let own = [home.store(), home.repositories(), home.logs(), home.run(), home.audit(), home.root_engine()];
     for closed in engines.into_iter().chain(own) {
         directory(&closed, Some(account), 0o700)?;
+    }
+    // Commands of root's before the first start have written there.
+    for entry in fs::read_dir(home.audit()).map_err(at(&home.audit()))?.flatten() {
+        let path = entry.path();
+        lchown(&path, Some(account.uid), Some(account.gid)).map_err(at(&path))?;
     }
     Ok(())
 }
