@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_paas_global_optspecs
-    string join \n home= json q/quiet no-color h/help V/version
+    string join \n home= host= client= json q/quiet no-color h/help V/version
 end
 
 function __fish_paas_needs_command
@@ -25,20 +25,38 @@ function __fish_paas_using_subcommand
 end
 
 complete -c paas -n "__fish_paas_needs_command" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_needs_command" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_needs_command" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_needs_command" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_needs_command" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
 complete -c paas -n "__fish_paas_needs_command" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_needs_command" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_needs_command" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_needs_command" -f -a "audit" -d 'Show who changed what, when and from where, and what was refused'
 complete -c paas -n "__fish_paas_needs_command" -f -a "down" -d 'End the running platform; apps keep running'
 complete -c paas -n "__fish_paas_needs_command" -f -a "init" -d 'Write a commented paas.yml and add the git remotes to push to'
 complete -c paas -n "__fish_paas_needs_command" -f -a "engine" -d 'Run apps in this machine\'s Docker and answer Marathon\'s REST API; runs until SIGTERM, tasks keep running then'
 complete -c paas -n "__fish_paas_needs_command" -f -a "keys" -d 'Register, list and remove the SSH keys that may push'
 complete -c paas -n "__fish_paas_needs_command" -f -a "stack" -d 'Make the default builder image'
 complete -c paas -n "__fish_paas_needs_command" -f -a "status" -d 'Show what serves: Docker, the root Marathon, sshd, the tenants\' Marathons'
-complete -c paas -n "__fish_paas_needs_command" -f -a "tenant" -d 'Create, list, show and delete tenants'
+complete -c paas -n "__fish_paas_needs_command" -f -a "tenant" -d 'Create, list, show and delete tenants; their members and tokens'
 complete -c paas -n "__fish_paas_needs_command" -f -a "up" -d 'Start the one-machine platform: the root engine and an sshd of its own'
+complete -c paas -n "__fish_paas_needs_command" -f -a "users" -d 'List, show, rename and remove users'
+complete -c paas -n "__fish_paas_using_subcommand audit" -l tenant -d 'Of this tenant alone' -r
+complete -c paas -n "__fish_paas_using_subcommand audit" -l user -d 'By this user alone' -r
+complete -c paas -n "__fish_paas_using_subcommand audit" -l since -d 'Not older than this, such as `30m`, `12h`' -r
+complete -c paas -n "__fish_paas_using_subcommand audit" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand audit" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand audit" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand audit" -s f -l follow -d 'Go on with what happens from now on'
+complete -c paas -n "__fish_paas_using_subcommand audit" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand audit" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand audit" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand audit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c paas -n "__fish_paas_using_subcommand audit" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand down" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand down" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand down" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand down" -l apps -d 'End the apps too: remove all containers and networks of this platform. They are still asked for, so the next `paas up` starts them again'
 complete -c paas -n "__fish_paas_using_subcommand down" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand down" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
@@ -48,6 +66,8 @@ complete -c paas -n "__fish_paas_using_subcommand down" -s V -l version -d 'Prin
 complete -c paas -n "__fish_paas_using_subcommand init" -l app -d 'The app\'s name [default: what paas.yml says, else made of the directory\'s name]' -r
 complete -c paas -n "__fish_paas_using_subcommand init" -l tenant -d 'A tenant to push to, by the remote `paas-NAME`; may be given several times' -r
 complete -c paas -n "__fish_paas_using_subcommand init" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand init" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand init" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand init" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand init" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
 complete -c paas -n "__fish_paas_using_subcommand init" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
@@ -68,6 +88,8 @@ complete -c paas -n "__fish_paas_using_subcommand engine" -l task-launch-timeout
 complete -c paas -n "__fish_paas_using_subcommand engine" -l keep-sandboxes -d 'How long the files of a task are kept after it ended' -r
 complete -c paas -n "__fish_paas_using_subcommand engine" -l label -d 'A label for every container and network that is made' -r
 complete -c paas -n "__fish_paas_using_subcommand engine" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand engine" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand engine" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand engine" -l allow-commands -d 'Let apps be processes of this machine, with this engine\'s user'
 complete -c paas -n "__fish_paas_using_subcommand engine" -l end-commands-on-exit -d 'End the processes of apps with the engine; its next start runs them again'
 complete -c paas -n "__fish_paas_using_subcommand engine" -l json -d 'Answer with one JSON document'
@@ -75,35 +97,54 @@ complete -c paas -n "__fish_paas_using_subcommand engine" -s q -l quiet -d 'Say 
 complete -c paas -n "__fish_paas_using_subcommand engine" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand engine" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_using_subcommand engine" -s V -l version -d 'Print version'
-complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
-complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -l json -d 'Answer with one JSON document'
-complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
-complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
-complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -s h -l help -d 'Print help'
-complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -s V -l version -d 'Print version'
-complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -f -a "add" -d 'Register a public key to a user, who is made with the first one'
-complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -f -a "list" -d 'List the registered keys and whose they are'
-complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list remove" -f -a "remove" -d 'Remove a key: from then on it opens nothing'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list rename remove" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list rename remove" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list rename remove" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list rename remove" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list rename remove" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list rename remove" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list rename remove" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list rename remove" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list rename remove" -f -a "add" -d 'Register a public key to a user, who is made with the first one'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list rename remove" -f -a "list" -d 'List the registered keys and whose they are'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list rename remove" -f -a "rename" -d 'Give a key another name'
+complete -c paas -n "__fish_paas_using_subcommand keys; and not __fish_seen_subcommand_from add list rename remove" -f -a "remove" -d 'Remove a key: from then on it opens nothing'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -l user -d 'Whose key it is [default: the name in the key\'s comment]' -r
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from add" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from rename" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from rename" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from rename" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from rename" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from rename" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from rename" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from rename" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from rename" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_using_subcommand keys; and __fish_seen_subcommand_from remove" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
 complete -c paas -n "__fish_paas_using_subcommand stack; and not __fish_seen_subcommand_from build" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
@@ -116,6 +157,8 @@ complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcomm
 complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l mirror -d 'Debian\'s mirror [default: the one of this host\'s apt]' -r
 complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l cache -d 'Where root file systems are made and kept' -r -F
 complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l force -d 'Make the image again, though one of the same recipe is there'
 complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -l fresh -d 'Use nothing that was kept: a new Debian, with the newest packages'
 complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -s v -l verbose -d 'Show what debootstrap and apt say'
@@ -125,40 +168,55 @@ complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcomm
 complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c paas -n "__fish_paas_using_subcommand stack; and __fish_seen_subcommand_from build" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand status" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand status" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand status" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand status" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand status" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
 complete -c paas -n "__fish_paas_using_subcommand status" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c paas -n "__fish_paas_using_subcommand status" -s V -l version -d 'Print version'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete" -l json -d 'Answer with one JSON document'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete" -s h -l help -d 'Print help'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete" -s V -l version -d 'Print version'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete" -f -a "create" -d 'Create a tenant: start a Marathon of its own and wait until it serves'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete" -f -a "list" -d 'List the tenants'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete" -f -a "show" -d 'Show a tenant: its Marathon, its apps, how to push to it'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete" -f -a "delete" -d 'Delete a tenant: its apps, their repositories, builds and releases, and its Marathon'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "create" -d 'Create a tenant: start a Marathon of its own and wait until it serves'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "list" -d 'List the tenants'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "show" -d 'Show a tenant: its Marathon, its apps, how to push to it'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "delete" -d 'Delete a tenant: its apps, their repositories, builds and releases, and its Marathon'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "members" -d 'List, add and remove members, and change their roles'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "token" -d 'Create, list and revoke the tokens with which people join the tenant'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "join" -d 'Become a member of a tenant with a token, which is read from the terminal or standard input'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from create" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from create" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from create" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from create" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from create" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from create" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from list" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from list" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from list" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from list" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from list" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from show" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from show" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from show" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from show" -l json -d 'Answer with one JSON document'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from show" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from delete" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from delete" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from delete" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask for the name'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from delete" -l force -d 'Also when apps run, or when the tenant\'s Marathon does not answer'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from delete" -l json -d 'Answer with one JSON document'
@@ -166,10 +224,46 @@ complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcom
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from delete" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from delete" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -l tenant -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -f -a "list" -d 'List the members and their roles'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -f -a "add" -d 'Make a user a member'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -f -a "remove" -d 'Remove a member, who then may nothing in the tenant'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from members" -f -a "set-role" -d 'Give a member another role'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -l tenant -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -f -a "create" -d 'Make a token and show it, once: only its hash is kept'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -f -a "list" -d 'List the tokens, which are known by their ids'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -f -a "revoke" -d 'Revoke a token: from then on it opens nothing'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -l name -d 'What you are called from now on, if your key is a new one [default: what you are called on your own machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand up" -l ssh-port -d 'Port of the platform\'s sshd [default: 2222]' -r
 complete -c paas -n "__fish_paas_using_subcommand up" -l engine-port -d 'Port of the root engine [default: 8080]' -r
 complete -c paas -n "__fish_paas_using_subcommand up" -l user -d 'The system user, when started by root [default: paas]' -r
 complete -c paas -n "__fish_paas_using_subcommand up" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand up" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand up" -l client -d 'What the `paas` of a laptop tells of itself' -r
 complete -c paas -n "__fish_paas_using_subcommand up" -l detach -d 'Return once everything serves, and go on in the background'
 complete -c paas -n "__fish_paas_using_subcommand up" -l report -d 'Set for the process that `--detach` leaves behind: tell the parent on stdout how the start went'
 complete -c paas -n "__fish_paas_using_subcommand up" -l json -d 'Answer with one JSON document'
@@ -177,3 +271,56 @@ complete -c paas -n "__fish_paas_using_subcommand up" -s q -l quiet -d 'Say noth
 complete -c paas -n "__fish_paas_using_subcommand up" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand up" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c paas -n "__fish_paas_using_subcommand up" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -f -a "list" -d 'List the users'
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -f -a "show" -d 'Show a user: keys, tenants and roles'
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -f -a "rename" -d 'Give a user another name; keys and memberships stay'
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -f -a "remove" -d 'Remove a user with all keys and memberships, at once'
+complete -c paas -n "__fish_paas_using_subcommand users; and not __fish_seen_subcommand_from list show rename remove set-admin" -f -a "set-admin" -d 'Make a user an admin of this host, who may do anything, or no longer'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from list" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from list" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from list" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from list" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from list" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from show" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from show" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from show" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from show" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from show" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from rename" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from rename" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from rename" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from rename" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from rename" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from rename" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from rename" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from rename" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from remove" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from remove" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from remove" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from remove" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from remove" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from remove" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from set-admin" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from set-admin" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from set-admin" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from set-admin" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from set-admin" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from set-admin" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from set-admin" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand users; and __fish_seen_subcommand_from set-admin" -s V -l version -d 'Print version'

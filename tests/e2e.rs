@@ -436,14 +436,20 @@ fn a_tenant_that_is_not_there_and_commands_that_are_not_ours_are_refused() {
     let pushed = project.push(&paas.ssh(), &[&paas.platform.remote("nowhere", "shop"), "HEAD:main"]);
     assert!(!pushed.accepted && pushed.output.contains("nowhere"), "{}", pushed.output);
 
-    for hostile in
-        ["anything", "git-upload-pack '../../etc'", "git-receive-pack '/etc/passwd'", "sh -c id", "git-shell --help"]
-    {
-        let said = paas.platform.ssh(&paas.key, hostile).fails(1, &["error"]);
-        assert!(!said.out.contains("uid="), "`{hostile}`: {}", said.out);
+    let hostile = [
+        ("anything", 2),
+        ("git-upload-pack '../../etc'", 1),
+        ("git-receive-pack '/etc/passwd'", 1),
+        ("sh -c id", 2),
+        ("git-shell --help", 1),
+    ];
+    for (command, status) in hostile {
+        let said = paas.platform.ssh(&paas.key, command).fails(status, &["error"]);
+        assert!(!said.out.contains("uid="), "`{command}`: {}", said.out);
     }
     let stranger = paas.platform.unknown_key("mallory");
-    let _ = paas.platform.ssh(&stranger, "help").fails(255, &[]);
+    let _ = paas.platform.ssh(&stranger, "git-receive-pack '/dev/shop'").fails(1, &["nobody knows the key"]);
+    let _ = paas.platform.ssh(&stranger, "tenant list").fails(3, &["nobody knows the key"]);
     assert!(paas.platform.ssh(&paas.key, "help").ok().out.contains("git push"));
 }
 

@@ -89,14 +89,17 @@ impl Ended {
 fn a_key_is_added_listed_and_removed() {
     let home = Home::new().with_key("id_ed25519.pub", ED25519);
     let added = home.add(&[], b"");
-    assert_eq!(added.said, "the key from ~/.ssh/id_ed25519.pub belongs to `alice` now\n");
+    assert_eq!(
+        added.said,
+        "the key from ~/.ssh/id_ed25519.pub belongs to `alice` now\n`alice` is this platform's first user, and so its admin, who may do anything\n"
+    );
     added.answers(&format!("{ED25519_FINGERPRINT}\n"));
     home.add(&["--user", "bob", "-"], P256.as_bytes()).answers(&format!("{P256_FINGERPRINT}\n"));
     let listed = home.keys(&["list"]).answer;
     let words: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(words[0], ["USER", "FINGERPRINT", "TYPE", "ADDED", "COMMENT"]);
+    assert_eq!(words[0], ["USER", "FINGERPRINT", "TYPE", "ADDED", "LAST", "USED", "FROM", "NAME"]);
     assert_eq!(words[1][..3], ["alice", ED25519_FINGERPRINT, "ssh-ed25519"]);
-    assert_eq!(words[1][4], "alice@laptop");
+    assert_eq!(words[1][4..], ["-", "-", "alice@laptop"]);
     assert_eq!(words[2][..3], ["bob", P256_FINGERPRINT, "ecdsa-sha2-nistp256"]);
     home.keys(&["remove", ED25519_FINGERPRINT]).answers(&format!("{ED25519_FINGERPRINT}\n"));
     assert_eq!(home.keys(&["list"]).answer.lines().count(), 2);
@@ -206,6 +209,8 @@ fn sshd_is_told_what_a_registered_key_may_run_and_nothing_of_any_other() {
     let (key_type, data) = (ED25519.split(' ').next().unwrap(), ED25519.split(' ').nth(1).unwrap());
     let ask = || home.run(RECEIVE, &["authorized-keys", key_type, data], b"");
     ask().answers("");
+    std::fs::create_dir_all(home.platform()).unwrap();
+    std::fs::write(home.platform().join("config.yml"), "ssh: {newcomers: false}\n").unwrap();
     home.add(&[], b"").answers(&format!("{ED25519_FINGERPRINT}\n"));
     let command = format!("{RECEIVE} session --user alice --key {ED25519_FINGERPRINT} --home ~/platform");
     ask().answers(&format!("restrict,command=\"{command}\" {key_type} {data}\n"));

@@ -23,4 +23,5 @@ mod pipeline;
 mod platform;
 mod shell;
 mod stack;
+mod strangers;
 mod support;

@@ -53,7 +53,9 @@ fn a_newcomer_joins_with_a_token_pushes_and_is_gone_at_once_when_removed() {
     let members =
         bob.command().current_dir(project.path()).args(["tenant", "members", "list", "--json"]).output().unwrap();
     let members = Said::from(members).ok().json();
-    assert_eq!((&members[0]["user"], &members[0]["role"]), (&json!("bob"), &json!("developer")));
+    let roles: Vec<_> = members.as_array().unwrap().iter().map(|member| (&member["user"], &member["role"])).collect();
+    let expected = [("alice", "owner"), ("bob", "developer")].map(|(user, role)| (json!(user), json!(role)));
+    assert_eq!(roles, expected.each_ref().map(|(user, role)| (user, role)));
     let denied = bob.paas(["tenant", "token", "create", "--tenant", "dev"]);
     let _ = denied.fails(3, &["needs to be an owner of tenant `dev`"]);
     let elsewhere = project.push(&bob.ssh(), &[&platform.remote("secret", "shop"), "HEAD:main"]);
@@ -75,6 +77,8 @@ fn a_newcomer_joins_with_a_token_pushes_and_is_gone_at_once_when_removed() {
     for expected in [
         "alice tenant create dev done",
         "bob tenant join - done",
+        "bob push dev done",
+        "bob push secret refused",
         "(newcomer) tenant join - refused",
         "bob tenant token create dev refused",
         "alice users remove - done",

@@ -107,6 +107,11 @@ impl Outcome {
     }
 }
 
+/// Whoever pushes may.
+async fn anybody() -> Result<bool, paas::store::BoxedCause> {
+    Ok(true)
+}
+
 impl Lab {
     fn new() -> Self {
         Self::building(|_| {})
@@ -174,7 +179,7 @@ impl Lab {
     async fn run(&self, push: Push) -> Outcome {
         let (repository, branch, commit) = (push.repository.clone(), push.branch.clone(), push.commit.clone());
         let said = Mutex::new(Vec::new());
-        let result = run(push, &self.platform, &|progress| said.lock().unwrap().push(progress)).await;
+        let result = run(push, &self.platform, anybody, &|progress| said.lock().unwrap().push(progress)).await;
         let result = result.map(|released| {
             let repository = Repository::open(&repository).unwrap();
             repository.move_reference(&branch, released.branch_at.as_ref(), &commit, "pushed").unwrap();
@@ -346,7 +351,7 @@ async fn abandoning_a_push_ends_its_build_and_frees_the_app() {
                 let _ = started.send(());
             }
         };
-        run(push, &platform, &say).await.map(drop).map_err(|error| error.reason())
+        run(push, &platform, anybody, &say).await.map(drop).map_err(|error| error.reason())
     });
     seen.recv().await.unwrap();
     let waiting = lab.run(Lab::push_of(&app, PushOptions { no_wait: true, ..PushOptions::default() })).await;
@@ -369,7 +374,7 @@ async fn a_push_that_is_dropped_leaves_no_container() {
         }
     };
     tokio::select! {
-        ended = run(push, &lab.platform, &say) => panic!("it ended: {:?}", ended.map_err(|error| error.reason())),
+        ended = run(push, &lab.platform, anybody, &say) => panic!("it ended: {:?}", ended.map_err(|error| error.reason())),
         _ = seen.recv() => {}
     }
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
@@ -616,7 +621,7 @@ async fn the_deployment_of_a_push_that_was_killed_is_taken_over_unasked() {
         }
     };
     {
-        let mut killed = std::pin::pin!(run(push, &lab.platform, &say));
+        let mut killed = std::pin::pin!(run(push, &lab.platform, anybody, &say));
         tokio::select! {
             ended = &mut killed => panic!("it ended: {:?}", ended.map_err(|error| error.reason())),
             _ = seen.recv() => {}

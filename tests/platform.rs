@@ -56,7 +56,7 @@ fn a_platform_serves_refuses_a_second_start_and_ends() {
 
 #[test]
 fn sshd_lets_nobody_in_whose_key_is_not_registered_and_nobody_by_password() {
-    let platform = TestPlatform::start();
+    let platform = TestPlatform::start_with(&[("PAAS_SSH_NEWCOMERS", "false")]);
     let key = platform.unknown_key("mallory");
     let _ = platform.ssh(&key, "anything").fails(255, &["Permission denied (publickey)"]);
     let banner = platform.log();

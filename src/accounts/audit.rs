@@ -16,6 +16,7 @@ use futures_util::Stream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::access::Caller;
 use crate::model::{Fingerprint, TenantName};
 
 /// Longest text in an event, in characters; what is longer is cut, so that nobody can drown the log.
@@ -41,6 +42,27 @@ pub struct Event {
     #[serde(default)]
     pub tenant: Option<TenantName>,
     pub outcome: Outcome,
+}
+
+impl Event {
+    /// What the caller did just now.
+    pub fn by(caller: &Caller, what: &str, outcome: Outcome) -> Self {
+        let (key, from) = match caller {
+            Caller::Host => (None, None),
+            Caller::Key(who) => (Some(who.key.clone()), who.from),
+        };
+        let (at, user) = (Timestamp::now(), caller.name());
+        Self { at, user, key, from, what: what.to_owned(), object: None, tenant: None, outcome }
+    }
+    #[must_use]
+    pub fn in_tenant(self, tenant: &TenantName) -> Self {
+        Self { tenant: Some(tenant.clone()), ..self }
+    }
+    /// What it was done to, by name.
+    #[must_use]
+    pub fn on(self, object: impl std::fmt::Display) -> Self {
+        Self { object: Some(object.to_string()), ..self }
+    }
 }
 
 /// How it ended.
@@ -125,6 +147,13 @@ impl AuditLog {
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds, ..self }
+    }
+
+    /// The same, where what was done stays done: a log that cannot be written is told of in the program's own.
+    pub fn note(&self, event: &Event) {
+        if let Err(error) = self.append(event) {
+            tracing::error!(error = &error as &dyn std::error::Error, "the audit log lacks an event");
+        }
     }
 
     /// Adds the event; it is on disk when this returns. Blocks for as long as the disk takes. When the disk is full,

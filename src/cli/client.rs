@@ -73,9 +73,8 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn of_process(watches: bool, answers: bool) -> Self {
-        let columns = watches.then(|| crate::ui::terminal_columns().unwrap_or(80));
-        Self { version: Version::ours(), columns, asks: watches && answers }
+    pub(super) fn of_viewer(viewer: Viewer) -> Self {
+        Self { version: Version::ours(), columns: viewer.columns, asks: viewer.can_ask }
     }
 
     /// How its user watches this.
@@ -131,7 +130,7 @@ mod tests {
         ] {
             assert_eq!(client.to_string().parse(), Ok(client));
         }
-        assert_eq!("0.1,colour=yes,ask".parse::<Client>().unwrap().viewer().can_ask, true);
+        assert!("0.1,colour=yes,ask".parse::<Client>().unwrap().viewer().can_ask);
         for bad in ["", "x", "1", "0.1,columns=x", "0.1,columns=-1"] {
             assert!(bad.parse::<Client>().is_err(), "{bad}");
         }

@@ -89,29 +89,22 @@ pub(super) fn note_end(settings: &Settings, caller: &Caller, deed: &Deed, done: 
     }
 }
 
-/// A log that cannot be written is no reason to undo what was done.
+/// Where there is no platform nothing was changed either.
 fn note(settings: &Settings, caller: &Caller, deed: &Deed, outcome: Outcome) {
-    let (key, from) = match caller {
-        Caller::Host => (None, None),
-        Caller::Key(who) => (Some(who.key.clone()), who.from),
-    };
-    let event = Event {
-        at: jiff::Timestamp::now(),
-        user: caller.name(),
-        key,
-        from,
-        what: deed.what.to_owned(),
-        object: deed.object.clone(),
-        tenant: deed.tenant.clone(),
-        outcome,
-    };
-    if let Err(error) = AuditLog::in_directory(&settings.home.audit()).append(&event) {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the audit log lacks an event");
+    if !settings.home.path().exists() {
+        return;
     }
+    let event =
+        Event { object: deed.object.clone(), tenant: deed.tenant.clone(), ..Event::by(caller, deed.what, outcome) };
+    AuditLog::in_directory(&settings.home.audit()).note(&event);
 }
 
 /// What somebody may not see does not exist for them: the words for a tenant that is not there.
 async fn refusal(store: &dyn Store, caller: &Caller, deed: &Deed) -> anyhow::Result<Failure> {
+    if deed.right == Right::Own {
+        return Ok(Failure::new(Exit::Refused, "your key opens nothing here any more")
+            .advise("with a token it does again: `paas tenant join`"));
+    }
     let Some(tenant) = &deed.tenant else {
         return Ok(Failure::new(Exit::Refused, format_args!("`paas {}` is for the admins of this host", deed.what))
             .advise("ask one of them"));

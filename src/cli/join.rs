@@ -75,16 +75,12 @@ impl Join {
         let outcome = if done.is_ok() { Outcome::Done } else { Outcome::Refused };
         let user = keys::find(&store, key.fingerprint()).await?.map(|key| key.user.to_string());
         let event = Event {
-            at: jiff::Timestamp::now(),
             user: user.unwrap_or_else(|| "(newcomer)".to_owned()),
             key: Some(key.fingerprint().clone()),
             from,
-            what: "tenant join".to_owned(),
-            object: None,
-            tenant: None,
-            outcome,
+            ..Event::by(&Caller::Host, "tenant join", outcome)
         };
-        AuditLog::in_directory(&settings.home.audit()).append(&event)?;
+        AuditLog::in_directory(&settings.home.audit()).note(&event);
         if done.is_ok() {
             newcomers::succeeded(&store, from).await?;
         }

@@ -12,9 +12,10 @@ use super::over_ssh::Errand;
 use super::users::own_name;
 use super::{Desk, store};
 use crate::accounts::access::{self, Action, Caller};
-use crate::accounts::keys::{self, KeyError, RegisteredKey};
+use crate::accounts::keys::{self, KeyError, KeyName, RegisteredKey};
 use crate::accounts::{MAX_KEY_BYTES, PublicKey};
 use crate::model::{Fingerprint, UserName};
+use crate::platform;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::ui::{Answer, Exit, Failure, Table, Ui};
@@ -30,6 +31,7 @@ pub(super) struct Keys {
 enum Verb {
     Add(AddKey),
     List(ListKeys),
+    Rename(RenameKey),
     Remove(RemoveKey),
 }
 
@@ -47,6 +49,15 @@ struct AddKey {
 /// List the registered keys and whose they are
 #[derive(Debug, clap::Args)]
 struct ListKeys {}
+
+/// Give a key another name
+#[derive(Debug, clap::Args)]
+struct RenameKey {
+    /// As `paas keys list` shows it
+    #[arg(value_name = "FINGERPRINT")]
+    fingerprint: Fingerprint,
+    name: KeyName,
+}
 
 /// Remove a key: from then on it opens nothing
 #[derive(Debug, clap::Args)]
@@ -72,10 +83,12 @@ struct ManyKeys(Vec<RegisteredKey>);
 
 impl Answer for ManyKeys {
     fn text(&self) -> String {
-        let mut table = Table::headed(["USER", "FINGERPRINT", "TYPE", "ADDED", "COMMENT"]);
-        for RegisteredKey { user, fingerprint, key_type, added, comment, .. } in &self.0 {
+        let mut table = Table::headed(["USER", "FINGERPRINT", "TYPE", "ADDED", "LAST USED", "FROM", "NAME"]);
+        for RegisteredKey { user, fingerprint, key_type, added, last_used, name, .. } in &self.0 {
             let day = added.strftime("%Y-%m-%d").to_string();
-            table.row([user.as_str(), fingerprint.as_str(), key_type, &day, comment]);
+            let used = last_used.map_or_else(|| "-".to_owned(), |used| used.at.strftime("%Y-%m-%d %H:%M").to_string());
+            let from = last_used.and_then(|used| used.from).map_or_else(|| "-".to_owned(), |from| from.to_string());
+            table.row([user.as_str(), fingerprint.as_str(), key_type, &day, &used, &from, name.as_str()]);
         }
         table.to_string()
     }
@@ -91,6 +104,7 @@ impl Keys {
                 Deed { object: add.user.as_ref().map(ToString::to_string), ..Deed::change(right, "keys add") }
             }
             Verb::List(_) => Deed::look(Right::Own, "keys list"),
+            Verb::Rename(rename) => Deed::change(Right::Own, "keys rename").to(&rename.fingerprint),
             Verb::Remove(remove) => Deed::change(Right::Own, "keys remove").to(&remove.fingerprint),
         }
     }
@@ -123,6 +137,7 @@ impl Keys {
                 }
                 ui.answer(&ManyKeys(keys))
             }
+            Verb::Rename(rename) => rename.run(settings, desk, ui).await,
             Verb::Remove(remove) => remove.run(settings, desk, ui).await,
         }
     }
@@ -135,6 +150,10 @@ impl Desk {
             Self::Sent(who) if !self.is_admin(store).await? => Ok(keys::of_user(store, &who.user).await?),
             _ => Ok(keys::list(store).await?),
         }
+    }
+
+    async fn sees(&self, store: &dyn Store, fingerprint: &Fingerprint) -> anyhow::Result<bool> {
+        Ok(self.visible_keys(store).await?.iter().any(|key| key.fingerprint == *fingerprint))
     }
 
     async fn is_admin(&self, store: &dyn Store) -> anyhow::Result<bool> {
@@ -176,19 +195,28 @@ impl RemoveKey {
     async fn run(self, settings: &Settings, desk: &Desk, ui: &mut Ui) -> anyhow::Result<()> {
         let removed = match store::open_existing(settings)? {
             // Another's key is not there for whoever may not see it.
-            Some(store) if !self.is_visible(&store, desk).await? => Err(KeyError::Unknown(self.fingerprint)),
+            Some(store) if !desk.sees(&store, &self.fingerprint).await? => Err(KeyError::Unknown(self.fingerprint)),
             Some(store) => keys::remove(&store, &self.fingerprint).await,
             None => Err(KeyError::Unknown(self.fingerprint)),
         };
         let removed = removed.map_err(explained)?;
+        platform::end_sessions(&settings.home, std::slice::from_ref(&removed.fingerprint)).await?;
         ui.note(format_args!("the key of `{}` opens nothing any more", removed.user))?;
         ui.answer(&OneKey(removed))
     }
 }
 
-impl RemoveKey {
-    async fn is_visible(&self, store: &dyn Store, desk: &Desk) -> anyhow::Result<bool> {
-        Ok(desk.visible_keys(store).await?.iter().any(|key| key.fingerprint == self.fingerprint))
+impl RenameKey {
+    async fn run(self, settings: &Settings, desk: &Desk, ui: &mut Ui) -> anyhow::Result<()> {
+        let renamed = match store::open_existing(settings)? {
+            Some(store) if desk.sees(&store, &self.fingerprint).await? => {
+                keys::rename(&store, &self.fingerprint, &self.name).await
+            }
+            _ => Err(KeyError::Unknown(self.fingerprint)),
+        };
+        let renamed = renamed.map_err(explained)?;
+        ui.note(format_args!("the key is called `{}` now", renamed.name.as_str()))?;
+        ui.answer(&OneKey(renamed))
     }
 }
 

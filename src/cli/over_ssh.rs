@@ -2,14 +2,14 @@
 //! configuration count, and so does what the user types into it.
 
 use std::fs::DirBuilder;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::client::Client;
 use super::ssh_host::SshHost;
-use crate::ui::{Exit, Failure};
+use crate::ui::{Exit, Failure, Viewer};
 
 /// How long a connection is kept open for the next command, in seconds.
 const KEPT_OPEN: u32 = 60;
@@ -57,7 +57,7 @@ pub(super) fn run(host: &SshHost, errand: &Errand, user_home: Option<&Path>) -> 
 
 /// The words as one text, quoted as `paas-receive` reads them. First what the host has to know of this side.
 fn command_line(words: &[String]) -> anyhow::Result<String> {
-    let client = Client::of_process(io::stderr().is_terminal(), io::stdin().is_terminal());
+    let client = Client::of_viewer(Viewer::of_process());
     let all = ["--client".to_owned(), client.to_string()].into_iter().chain(words.iter().cloned());
     all.map(|word| quoted(&word)).collect::<Result<Vec<_>, _>>().map(|words| words.join(" ")).map_err(Into::into)
 }

@@ -7,7 +7,7 @@ use super::{join, members, tokens};
 use crate::accounts::access::{self, Caller};
 use crate::accounts::tenants::{self, Tenant, TenantEngines, TenantError};
 use crate::marathon::Client;
-use crate::model::TenantName;
+use crate::model::{Role, TenantName};
 use crate::platform::{self, Programs};
 use crate::settings::Settings;
 use crate::store::{SqliteStore, Store};
@@ -99,7 +99,7 @@ impl Tenants {
 
     pub(super) async fn run(self, settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Result<()> {
         match self.verb {
-            Verb::Create(create) => create.run(settings, ui).await,
+            Verb::Create(create) => create.run(settings, caller, ui).await,
             Verb::List(_) => list(settings, caller, ui).await,
             Verb::Show(show) => show.run(settings, ui).await,
             Verb::Delete(delete) => delete.run(settings, ui).await,
@@ -188,7 +188,7 @@ impl Answer for Views {
 }
 
 impl Create {
-    async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
+    async fn run(self, settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Result<()> {
         let (store, root) = reached(settings)?;
         let engines = engines(settings)?;
         let progress = ui.progress(format_args!("Creating tenant `{}`:", self.name));
@@ -196,6 +196,10 @@ impl Create {
         let made = progress.during(tenants::create(&store, &root, &engines, &self.name, &say)).await;
         drop(progress);
         let tenant = made.map_err(explained)?;
+        // Whoever makes a tenant owns it; the host itself is no user.
+        if let Caller::Key(who) = caller {
+            crate::accounts::members::add(&store, &self.name, &who.user, Role::Owner, &caller.name()).await?;
+        }
         let view = View::of(&tenant, &store, Some(&root), settings).await;
         ui.answer(&view)?;
         ui.note(format_args!(

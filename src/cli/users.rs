@@ -9,6 +9,7 @@ use crate::accounts::members;
 use crate::accounts::tenants;
 use crate::accounts::users::{self, Removed, User, UserError};
 use crate::model::{Role, TenantName, UserName};
+use crate::platform;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::ui::{Answer, Exit, Failure, Table, Ui};
@@ -142,7 +143,11 @@ impl Users {
             }
             Verb::Remove { name } => {
                 let removed = users::remove(&store, &name).await.map_err(explained)?;
-                ui.note(format_args!("`{name}` is removed: {} keys open nothing any more", removed.keys.len()))?;
+                let ended = platform::end_sessions(&settings.home, &removed.keys).await?;
+                let keys = removed.keys.len();
+                ui.note(format_args!(
+                    "`{name}` is removed: {keys} keys open nothing any more, {ended} connections ended"
+                ))?;
                 ui.answer(&Gone(removed))
             }
             Verb::SetAdmin { name, admin } => {

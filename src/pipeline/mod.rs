@@ -30,7 +30,7 @@ use crate::docker::{Docker, DockerError, PushImageError, labels};
 use crate::git::Repository;
 use crate::marathon;
 use crate::model::{AppName, ByteSize, CommitId, ImageRef, Period, ReleaseNumber, Secret, TenantName, UserName};
-use crate::store::{Holder, Lease, LeaseAttempt, Store, StoreError};
+use crate::store::{BoxedCause, Holder, Lease, LeaseAttempt, Store, StoreError};
 use build_log::{Builds, Loan};
 use places::Places;
 use release::{Draft, Releases};
@@ -173,6 +173,10 @@ pub enum PushError {
     Busy { holder: Option<Holder> },
     #[error("another push moved {branch} meanwhile: fetch it, bring your commit on top, and push again")]
     Overtaken { branch: String },
+    #[error("you may not push to this app any more: your key or your role was taken away while it was built")]
+    NotAllowed,
+    #[error("it could not be decided whether you may still push to this app")]
+    Undecided(#[source] BoxedCause),
     #[error("the source cannot be deployed")]
     Source(#[from] SourceError),
     #[error("the build failed")]
@@ -196,7 +200,9 @@ impl PushError {
     pub fn reason(&self) -> String {
         use std::error::Error as _;
         let (what, cause): (_, &dyn std::fmt::Display) = match self {
-            Self::Busy { .. } | Self::Overtaken { .. } => return one_line(&self.to_string()),
+            Self::Busy { .. } | Self::Overtaken { .. } | Self::NotAllowed | Self::Undecided(_) => {
+                return one_line(&self.to_string());
+            }
             Self::Formation(error) => return one_line(&error.to_string()),
             Self::Source(error) => ("source refused", error),
             Self::Build(error) => ("build failed", error),
@@ -230,7 +236,14 @@ fn describe_holder(holder: Option<&Holder>) -> String {
 /// Brings a push to a release that serves. What it leaves when it fails, and when it is dropped half-way: the previous
 /// release serving, no container, the build's log; after `Progress::Deploying` it should not be dropped any more, since
 /// what was posted goes on.
-pub async fn run(mut push: Push, platform: &Platform, say: Say<'_>) -> Result<Released, PushError> {
+///
+/// `allowed` tells whether the pusher may still do this: building takes a while, and keys and memberships end at once.
+pub async fn run(
+    mut push: Push,
+    platform: &Platform,
+    allowed: impl AsyncFn() -> Result<bool, BoxedCause>,
+    say: Say<'_>,
+) -> Result<Released, PushError> {
     let began = Instant::now();
     let places = Places::of(&push.tenant, &push.app);
     let turn = lease(&push, &places, platform, say).await?;
@@ -242,6 +255,9 @@ pub async fn run(mut push: Push, platform: &Platform, say: Say<'_>) -> Result<Re
     let source = source::check_out(&push, say).await?;
     let built = build::build(&source, &push, platform, say).await?;
     let image = publish::publish(&built, &push, platform, say).await?;
+    if !allowed().await.map_err(PushError::Undecided)? {
+        return Err(PushError::NotAllowed);
+    }
     let draft = draft(source, built, image, previous.as_ref())?;
     let release = record(draft, &push, &releases, say).await?;
     let (release, address) = deploy(release, previous.as_ref(), &push, &releases, platform, say).await?;

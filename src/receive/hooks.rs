@@ -7,7 +7,10 @@ use std::sync::Arc;
 use super::admission::{self, MalformedUpdate, RefUpdate, Verdict};
 use super::context::{NoSession, PushContext};
 use super::pkt_line;
+use super::request::Repository;
 use super::terminal::Terminal;
+use crate::accounts::access::{self, Action, Caller};
+use crate::accounts::audit::{AuditLog, Event, Outcome};
 use crate::accounts::tenants;
 use crate::docker::{Docker, Socket};
 use crate::git::{self, GitError};
@@ -83,11 +86,24 @@ impl HookRun {
                 Err(reason) => Answer::Refused(reason.clone()),
                 Ok(options) => self.decide(update, deploy_branch, *options, &repository, &terminal).await,
             };
+            self.note(update, &answer);
             answer.write(&update.name, output)?;
         }
         let answered = pkt_line::write_flush(output);
         claim.release()?;
         Ok(answered?)
+    }
+
+    fn note(&self, update: &RefUpdate, answer: &Answer) {
+        let outcome = match answer {
+            Answer::Done | Answer::LeftToGit => Outcome::Done,
+            Answer::Refused(reason) => Outcome::Failed(reason.clone()),
+        };
+        let what = if matches!(answer, Answer::LeftToGit) { "push (stored)" } else { "push" };
+        let Repository { tenant, app } = &self.push.repository;
+        let caller = Caller::Key(self.push.who.clone());
+        let event = Event::by(&caller, what, outcome).in_tenant(tenant).on(format_args!("{app} {}", update.name));
+        AuditLog::in_directory(&self.settings.home.audit()).note(&event);
     }
 
     async fn decide<W: Write + Send>(
@@ -142,8 +158,11 @@ impl HookRun {
             }
             terminal.show(&progress);
         };
+        let (store, caller) = (platform.store.clone(), Caller::Key(self.push.who.clone()));
+        let tenant = &self.push.repository.tenant;
+        let allowed = async || Ok(access::may(&*store, &caller, Action::Push(tenant)).await?);
         let released = tokio::select! {
-            released = pipeline::run(push, &platform, &say) => released.map_err(|error| Refusal::of(error.reason(), &error))?,
+            released = pipeline::run(push, &platform, allowed, &say) => released.map_err(|error| Refusal::of(error.reason(), &error))?,
             () = terminal.keep_alive() => unreachable!("it goes on until the pipeline ends"),
         };
         // Only now does the ref move, and by our own hand: git may be gone with its client.

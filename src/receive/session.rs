@@ -16,6 +16,8 @@ use tokio::sync::oneshot;
 use super::context::{self, PushContext};
 use super::request::{RefusedRequest, Repository, Request};
 use crate::accounts::access::{self, AccessError, Action, Caller, Identity};
+use crate::accounts::audit::{AuditLog, Event, Outcome as Ended};
+use crate::accounts::keys::{self, KeyError};
 use crate::accounts::tenants::{self, TenantError};
 use crate::docker::{Docker, Socket};
 use crate::git::{self, Claim};
@@ -42,6 +44,8 @@ pub(super) enum SessionError {
     Store(#[from] StoreError),
     #[error("it could not be decided who may do this")]
     Access(#[from] AccessError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("the tenant could not be looked up")]
     Tenant(#[from] TenantError),
     #[error("the repository could not be made")]
@@ -73,7 +77,13 @@ pub(super) enum Outcome {
 impl Session {
     /// Carries out `command`, the client's own text (none: it wanted a shell).
     pub(super) async fn run(&self, command: Option<&str>) -> Result<Outcome, SessionError> {
-        match Request::parse(command.unwrap_or_default())? {
+        let request = Request::parse(command.unwrap_or_default())?;
+        match keys::used(&SqliteStore::open(&self.settings.home.store())?, &self.who.key, self.who.from).await {
+            // Removed since its connection began; whatever it wants is refused in its own words.
+            Ok(()) | Err(KeyError::Unknown(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match request {
             Request::Help => Ok(Outcome::Help),
             Request::Version => Ok(Outcome::Version),
             Request::Command(words) => Ok(Outcome::Command(words)),
@@ -107,9 +117,13 @@ impl Session {
     async fn admitted(&self, repository: &Repository, action: Action<'_>) -> Result<(), SessionError> {
         let store = SqliteStore::open(&self.settings.home.store())?;
         let known = tenants::get(&store, &repository.tenant).await?.is_some();
-        if known && access::may(&store, &Caller::Key(self.who.clone()), action).await? {
+        let caller = Caller::Key(self.who.clone());
+        if known && access::may(&store, &caller, action).await? {
             return Ok(());
         }
+        let what = if matches!(action, Action::Push(_)) { "push" } else { "clone" };
+        let event = Event::by(&caller, what, Ended::Refused).in_tenant(&repository.tenant).on(&repository.app);
+        AuditLog::in_directory(&self.settings.home.audit()).note(&event);
         Err(SessionError::NoSuchTenant { repository: Box::new(repository.clone()), who: Box::new(self.who.clone()) })
     }
 

@@ -17,7 +17,7 @@ pub use failure::{Exit, Failure, explain};
 pub use log::log_to_stderr;
 pub use progress::Progress;
 pub use table::{Table, printable};
-pub use viewer::{Viewer, terminal_columns};
+pub use viewer::Viewer;
 
 /// What a command answers: a document for programs, text for people.
 pub trait Answer: Serialize {

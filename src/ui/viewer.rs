@@ -13,11 +13,18 @@ pub struct Viewer {
     pub can_ask: bool,
 }
 
-/// Width of the terminal that stderr is; none when it is none, or has no width.
-pub fn terminal_columns() -> Option<u16> {
-    let stderr = io::stderr();
-    let size = stderr.is_terminal().then(|| rustix::termios::tcgetwinsize(&stderr).ok()).flatten()?;
-    (size.ws_col > 0).then_some(size.ws_col)
+impl Viewer {
+    /// The one who watches this process.
+    pub fn of_process() -> Self {
+        /// Of a terminal that does not tell its width.
+        const USUAL: u16 = 80;
+        let stderr = io::stderr();
+        let watches = stderr.is_terminal();
+        let told =
+            || rustix::termios::tcgetwinsize(&stderr).ok().map(|size| size.ws_col).filter(|columns| *columns > 0);
+        let columns = watches.then(|| told().unwrap_or(USUAL));
+        Self { columns, can_ask: watches && io::stdin().is_terminal() }
+    }
 }
 
 /// stderr, drawn upon as the terminal that it leads to.
