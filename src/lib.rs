@@ -8,7 +8,7 @@
 //!   cli/        one file per noun, thin             receive/    forced command, access, session, hooks
 //!         \                                           /
 //!          pipeline/   source build publish release deploy      engine/   api, plan, supervisor, health
-//!          accounts/   users keys tenants                           stack/    the builder image
+//!          accounts/   users keys tenants members tokens audit     stack/    the builder image
 //!               |          |          |         |
 //!          manifest/   docker/   git/   marathon/   mesos/   store/   sse
 //!                                  |
