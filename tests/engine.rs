@@ -309,6 +309,6 @@ fn a_state_is_one_engines_alone() {
         .arg(state.path())
         .output()
         .unwrap();
-    assert_eq!(taken.status.code(), Some(1));
+    assert_eq!(taken.status.code(), Some(111));
     assert!(String::from_utf8_lossy(&taken.stderr).contains("cannot listen at"));
 }

@@ -3,18 +3,18 @@
 use serde::Serialize;
 
 use super::deed::{Deed, Right, no_tenant_named};
+use super::tenant::OfTenant;
 use crate::accounts::access::Caller;
 use crate::accounts::members::{self, Member, MemberError};
-use crate::model::{Role, TenantName, UserName};
+use crate::model::{Role, UserName};
 use crate::settings::Settings;
 use crate::ui::{Answer, Exit, Failure, Table, Ui};
 
 /// List, add and remove members, and change their roles
 #[derive(Debug, clap::Args)]
 pub(super) struct Members {
-    /// [default: where the git remote of the work tree leads]
-    #[arg(long, global = true, value_name = "NAME")]
-    pub(super) tenant: Option<TenantName>,
+    #[command(flatten)]
+    pub(super) of: OfTenant,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -72,11 +72,11 @@ impl Members {
                 Deed::change(Right::Manage, "tenant members set-role").to(format_args!("{user} as {role}"))
             }
         };
-        Deed { tenant: self.tenant.clone(), ..deed }
+        Deed { tenant: self.of.tenant.clone(), ..deed }
     }
 
     pub(super) async fn run(self, settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Result<()> {
-        let tenant = self.tenant.ok_or_else(no_tenant_named)?;
+        let tenant = self.of.tenant.ok_or_else(no_tenant_named)?;
         let store = super::tenant::store_with(settings, &tenant).await?;
         match self.verb {
             Verb::List => ui.answer(&Views(members::list(&store, &tenant).await?)),

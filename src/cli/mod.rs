@@ -228,32 +228,29 @@ pub fn main(args: impl Iterator<Item = OsString>, vars: impl Iterator<Item = (St
 
 /// Runs the words that a key's user sent over ssh to the platform in `home`, and gives the exit status.
 pub fn serve(who: Identity, home: PathBuf, words: Vec<String>) -> u8 {
-    let args: Vec<OsString> = ["paas".to_owned()].into_iter().chain(words).map(OsString::from).collect();
-    let paas = match parsed(&args) {
-        Ok(paas) => paas,
-        Err(status) => return status,
-    };
-    let mut ui = paas.global.ui_for_sender();
-    let done = paas.sent().and_then(|paas| {
-        paas.run_here(World { home: Some(home), vars: Vec::new(), caller: Caller::Key(who), host: None }, &mut ui)
-    });
-    ended(done.map(|()| 0), &mut ui)
+    run_sent(words, |paas, ui| {
+        paas.run_here(World { home: Some(home), vars: Vec::new(), caller: Caller::Key(who), host: None }, ui)
+    })
 }
 
 /// Runs the words that somebody sent whose key nobody knows: they may join a tenant, and nothing else.
 pub fn welcome(key: &PublicKey, from: Option<IpAddr>, home: PathBuf, words: Vec<String>) -> u8 {
+    run_sent(words, |paas, ui| {
+        let Noun::Tenant(tenant) = paas.noun else { return Err(join::unknown_key(key)) };
+        let join = tenant.join().ok_or_else(|| join::unknown_key(key))?;
+        let settings = Settings::load(Some(home), std::iter::empty())?;
+        runtime()?.block_on(join.welcome(&settings, key, from, ui))
+    })
+}
+
+fn run_sent(words: Vec<String>, run: impl FnOnce(Paas, &mut Ui) -> anyhow::Result<()>) -> u8 {
     let args: Vec<OsString> = ["paas".to_owned()].into_iter().chain(words).map(OsString::from).collect();
     let paas = match parsed(&args) {
         Ok(paas) => paas,
         Err(status) => return status,
     };
     let mut ui = paas.global.ui_for_sender();
-    let done = paas.sent().and_then(|paas| {
-        let Noun::Tenant(tenant) = paas.noun else { return Err(join::unknown_key(key)) };
-        let join = tenant.join().ok_or_else(|| join::unknown_key(key))?;
-        let settings = Settings::load(Some(home), std::iter::empty())?;
-        runtime()?.block_on(join.welcome(&settings, key, from, &mut ui))
-    });
+    let done = paas.sent().and_then(|paas| run(paas, &mut ui));
     ended(done.map(|()| 0), &mut ui)
 }
 

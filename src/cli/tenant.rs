@@ -31,6 +31,14 @@ enum Verb {
     Join(join::Join),
 }
 
+/// The tenant of a command that need not name it.
+#[derive(Debug, clap::Args)]
+pub(super) struct OfTenant {
+    /// [default: where the git remote of the work tree leads]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) tenant: Option<TenantName>,
+}
+
 /// Create a tenant: start a Marathon of its own and wait until it serves
 #[derive(Debug, clap::Args)]
 struct Create {
@@ -75,8 +83,8 @@ impl Tenants {
 
     pub(super) fn tenant_slot(&mut self) -> Option<&mut Option<TenantName>> {
         match &mut self.verb {
-            Verb::Members(members) => Some(&mut members.tenant),
-            Verb::Token(tokens) => Some(&mut tokens.tenant),
+            Verb::Members(members) => Some(&mut members.of.tenant),
+            Verb::Token(tokens) => Some(&mut tokens.of.tenant),
             Verb::Create(_) | Verb::List(_) | Verb::Show(_) | Verb::Delete(_) | Verb::Join(_) => None,
         }
     }

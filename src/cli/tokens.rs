@@ -5,18 +5,18 @@ use std::num::NonZeroU32;
 use serde::Serialize;
 
 use super::deed::{Deed, Right, no_tenant_named};
+use super::tenant::OfTenant;
 use crate::accounts::access::Caller;
 use crate::accounts::tokens::{self, IssuedToken, NewToken, TokenError, TokenId, TokenKind};
-use crate::model::{Period, Role, TenantName};
+use crate::model::{Period, Role};
 use crate::settings::Settings;
 use crate::ui::{Answer, Exit, Failure, Table, Ui};
 
 /// Create, list and revoke the tokens with which people join the tenant
 #[derive(Debug, clap::Args)]
 pub(super) struct Tokens {
-    /// [default: where the git remote of the work tree leads]
-    #[arg(long, global = true, value_name = "NAME")]
-    pub(super) tenant: Option<TenantName>,
+    #[command(flatten)]
+    pub(super) of: OfTenant,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -96,11 +96,11 @@ impl Tokens {
             Verb::List => Deed::look(Right::Manage, "tenant token list"),
             Verb::Revoke { id } => Deed::change(Right::Manage, "tenant token revoke").to(id),
         };
-        Deed { tenant: self.tenant.clone(), ..deed }
+        Deed { tenant: self.of.tenant.clone(), ..deed }
     }
 
     pub(super) async fn run(self, settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Result<()> {
-        let tenant = self.tenant.ok_or_else(no_tenant_named)?;
+        let tenant = self.of.tenant.ok_or_else(no_tenant_named)?;
         let store = super::tenant::store_with(settings, &tenant).await?;
         match self.verb {
             Verb::Create { role, uses, expires } => {

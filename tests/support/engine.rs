@@ -381,6 +381,16 @@ impl TestEngine {
         }
     }
 
+    /// Waits until it has neither a container nor a process; `said` is shown when it keeps one.
+    #[track_caller]
+    pub fn until_nothing_runs(&self, said: &str) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !self.containers().is_empty() || !self.processes().is_empty() {
+            assert!(Instant::now() < deadline, "{:?} and {:?} are left: {said}", self.containers(), self.processes());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Ids of the containers it has, running or not.
     pub fn containers(&self) -> Vec<String> {
         let filter = format!("label={}", self.label());
