@@ -17,6 +17,7 @@ mod engine_soak;
 mod engine_trust;
 mod house;
 mod init;
+mod install;
 mod keys;
 mod people;
 mod pipeline;

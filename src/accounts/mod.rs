@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod authorized_keys;
 pub mod keys;
 pub mod members;
 pub mod newcomers;

@@ -12,6 +12,7 @@ mod down;
 mod engine;
 mod failures;
 mod init;
+mod install;
 mod join;
 mod keys;
 mod members;
@@ -23,6 +24,7 @@ mod status;
 mod store;
 mod tenant;
 mod tokens;
+mod uninstall;
 mod up;
 mod users;
 
@@ -93,11 +95,13 @@ enum Noun {
     Audit(audit::Audit),
     Down(down::Down),
     Init(init::Init),
+    Install(install::Install),
     Engine(engine::Engine),
     Keys(keys::Keys),
     Stack(stack::Stack),
     Status(status::Status),
     Tenant(tenant::Tenants),
+    Uninstall(uninstall::Uninstall),
     Up(up::Up),
     Users(users::Users),
 }
@@ -116,7 +120,12 @@ enum Place {
 impl Noun {
     fn place(&self) -> Place {
         match self {
-            Self::Down(_) | Self::Engine(_) | Self::Stack(_) | Self::Up(_) => Place::Here,
+            Self::Down(_)
+            | Self::Engine(_)
+            | Self::Install(_)
+            | Self::Stack(_)
+            | Self::Uninstall(_)
+            | Self::Up(_) => Place::Here,
             Self::Init(_) => Place::WorkTree,
             Self::Audit(_) | Self::Keys(_) | Self::Status(_) | Self::Tenant(_) | Self::Users(_) => Place::Host,
         }
@@ -125,7 +134,13 @@ impl Noun {
     /// What it is about to do; none for what is done with this machine by whoever sits at it.
     fn deed(&self, caller: &Caller) -> Option<Deed> {
         Some(match self {
-            Self::Down(_) | Self::Engine(_) | Self::Stack(_) | Self::Up(_) | Self::Init(_) => return None,
+            Self::Down(_)
+            | Self::Engine(_)
+            | Self::Init(_)
+            | Self::Install(_)
+            | Self::Stack(_)
+            | Self::Uninstall(_)
+            | Self::Up(_) => return None,
             Self::Audit(audit) => audit.deed(),
             Self::Keys(keys) => keys.deed(caller),
             Self::Status(_) => Deed::look(Right::SeeHost, "status"),
@@ -149,11 +164,13 @@ impl Noun {
             Self::Audit(audit) => audit.run(&world.settings()?, ui).await,
             Self::Down(down) => down.run(&world.settings()?, ui).await,
             Self::Init(init) => init.run(&world.settings()?, world.host, ui).await,
+            Self::Install(install) => install.run(world.home, world.vars, ui).await,
             Self::Engine(engine) => engine.run(&world.vars, ui).await,
             Self::Keys(keys) => keys.run(&world.settings()?, &world.desk(), ui).await,
             Self::Stack(stack) => stack.run(&world.settings()?, ui).await,
             Self::Status(status) => status.run(&world.settings()?, ui).await,
             Self::Tenant(tenant) => tenant.run(&world.settings()?, &world.caller, ui).await,
+            Self::Uninstall(uninstall) => uninstall.run(&world.settings()?, ui).await,
             Self::Up(up) => up.run(world.home, world.vars, ui).await,
             Self::Users(users) => users.run(&world.settings()?, &world.caller, ui).await,
         }

@@ -40,7 +40,7 @@ impl Account {
     }
 
     /// The account with that name or number; the tool fails when there is none.
-    async fn find(key: &str) -> Option<Self> {
+    pub(super) async fn find(key: &str) -> Option<Self> {
         Self::parse(&tool::run("getent", ["passwd", "--", key]).await.ok()?)
     }
 

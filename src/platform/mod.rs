@@ -4,6 +4,7 @@
 
 mod account;
 mod down;
+mod install;
 mod layout;
 mod port;
 mod preflight;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub use account::{Account, AccountError, account_name};
 pub use down::{Down, DownError};
+pub use install::{Did, InstallError, Installation, Installed, KeysBy, Step, Uninstalled, uninstall};
 pub use layout::{LayoutError, log_file};
 pub use preflight::{GitVersion, Part, Problem};
 pub use process::Process;

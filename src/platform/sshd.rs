@@ -23,7 +23,7 @@ pub enum SshdError {
 }
 
 /// Where Debian's sshd confines its unprivileged half. The system's own service makes it at boot, if there is one.
-const PRIVILEGE_SEPARATION: &str = "/run/sshd";
+pub(super) const PRIVILEGE_SEPARATION: &str = "/run/sshd";
 
 fn config_path(home: &Home) -> PathBuf {
     home.ssh().join("sshd_config")

@@ -1,19 +1,18 @@
 //! sshd's question at each connection: who has this key, and what may it run? (`AuthorizedKeysCommand`)
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::accounts::PublicKey;
-use crate::accounts::keys::{self, KeyError, RegisteredKey};
+use crate::accounts::authorized_keys::{OddPath, line, plain};
+use crate::accounts::keys::{self, KeyError};
 use crate::settings::{Home, Settings, SettingsError};
 use crate::store::{SqliteStore, Store, StoreError};
 
 /// Why the question was not answered. sshd logs the message and lets nobody in.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorizedKeysError {
-    #[error(
-        "{0:?} cannot stand in a line of authorized keys: it must be an absolute path of letters, digits and any of `/._+@-`"
-    )]
-    OddPath(PathBuf),
+    #[error(transparent)]
+    OddPath(#[from] OddPath),
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
@@ -48,7 +47,7 @@ async fn look_up(
     // Clients offer any kind of key. One that cannot be registered is simply not.
     let Ok(offered) = PublicKey::from_parts(key_type, data) else { return Ok(None) };
     match keys::find(store, offered.fingerprint()).await? {
-        Some(key) => Ok(Some(line(&key, home, program)?)),
+        Some(key) => Ok(Some(line(&key, home.path(), program)?)),
         None if newcomers(home)? => Ok(Some(line_for_newcomer(&offered, home, program)?)),
         None => Ok(None),
     }
@@ -60,28 +59,12 @@ fn newcomers(home: &Home) -> Result<bool, SettingsError> {
 }
 
 /// The key goes along, since nothing here knows it.
-fn line_for_newcomer(key: &PublicKey, home: &Home, program: &Path) -> Result<String, AuthorizedKeysError> {
+fn line_for_newcomer(key: &PublicKey, home: &Home, program: &Path) -> Result<String, OddPath> {
     let (program, home) = (plain(program)?, plain(home.path())?);
     let text = key.to_string();
     let (key_type, data) = text.split_once(' ').unwrap_or_default();
     let command = format!("{program} newcomer --key-type {key_type} --key-data {data} --home {home}");
     Ok(format!("restrict,command=\"{command}\" {text}"))
-}
-
-/// sshd divides options at commas outside of quotes, and hands the command to the login shell: nothing that either
-/// could take for more than a plain word gets in.
-fn line(key: &RegisteredKey, home: &Home, program: &Path) -> Result<String, AuthorizedKeysError> {
-    let (program, home) = (plain(program)?, plain(home.path())?);
-    let RegisteredKey { user, fingerprint, line, .. } = key;
-    let command = format!("{program} session --user {user} --key {fingerprint} --home {home}");
-    Ok(format!("restrict,command=\"{command}\" {line}"))
-}
-
-fn plain(path: &Path) -> Result<&str, AuthorizedKeysError> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._+@-".contains(c);
-    path.to_str()
-        .filter(|text| text.starts_with('/') && text.chars().all(is_plain))
-        .ok_or_else(|| AuthorizedKeysError::OddPath(path.to_owned()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,293 @@
+//! The drop-in of the host's own sshd: one account, registered keys alone, nothing but the forced command.
+
+use std::path::{Path, PathBuf};
+
+use super::marked::{self, Marked};
+use super::{Did, InstallError, KeysBy};
+use crate::accounts::authorized_keys::{MADE_BY_INSTALL, authorized_keys_file};
+use crate::platform::tool;
+use crate::settings::Home;
+
+/// The host's own sshd, whose configuration is below a root directory.
+#[derive(Debug)]
+pub(super) struct HostSshd {
+    config: PathBuf,
+    pub(super) drop_in: PathBuf,
+}
+
+/// What sshd asks and runs, and for whom.
+#[derive(Debug)]
+pub(super) struct Door<'a> {
+    pub(super) user: &'a str,
+    pub(super) home: &'a Home,
+    pub(super) receive: &'a Path,
+    pub(super) keys: KeysBy,
+}
+
+impl Door<'_> {
+    /// The options of its `Match` block. Every path in them was checked to hold no character that sshd reads as more
+    /// than itself.
+    fn options(&self) -> Vec<String> {
+        let (user, home, receive) = (self.user, self.home.path().display(), self.receive.display());
+        let keys = match self.keys {
+            KeysBy::Command => [
+                "AuthorizedKeysFile none".to_owned(),
+                format!("AuthorizedKeysCommand {receive} authorized-keys --home {home} %t %k"),
+                format!("AuthorizedKeysCommandUser {user}"),
+            ],
+            KeysBy::File => [
+                format!("AuthorizedKeysFile {}", authorized_keys_file(self.home.path()).display()),
+                "AuthorizedKeysCommand none".to_owned(),
+                "AuthorizedKeysCommandUser none".to_owned(),
+            ],
+        };
+        let fixed = [
+            "PubkeyAuthentication yes",
+            "AuthenticationMethods publickey",
+            "TrustedUserCAKeys none",
+            "AuthorizedPrincipalsCommand none",
+            "AuthorizedPrincipalsFile none",
+            "PasswordAuthentication no",
+            "KbdInteractiveAuthentication no",
+            "HostbasedAuthentication no",
+            "PermitEmptyPasswords no",
+            "DisableForwarding yes",
+            "AllowAgentForwarding no",
+            "AllowTcpForwarding no",
+            "AllowStreamLocalForwarding no",
+            "GatewayPorts no",
+            "PermitTunnel no",
+            "X11Forwarding no",
+            "PermitTTY no",
+            "PermitUserRC no",
+            "AcceptEnv none",
+            "Banner none",
+            // An agent may hold many keys and offers one after the other.
+            "MaxAuthTries 20",
+            // A client whose network is lost is noticed within a minute, so that its push ends.
+            "ClientAliveInterval 15",
+            "ClientAliveCountMax 4",
+        ];
+        keys.into_iter().chain(fixed.map(str::to_owned)).collect()
+    }
+
+    fn text(&self) -> String {
+        let user = self.user;
+        let options: Vec<String> = self.options().iter().map(|option| format!("    {option}\n")).collect();
+        format!(
+            "\
+{MADE_BY_INSTALL}; `paas uninstall` takes it back. Changes here are lost at the next `paas install`.
+# For whom nothing is open but paas-receive, by a key that `paas keys` shows. Nobody else is concerned.
+Match User {user}
+{options}",
+            options = options.concat()
+        )
+    }
+}
+
+impl HostSshd {
+    pub(super) fn below(root: &Path) -> Self {
+        let directory = root.join("etc/ssh");
+        Self { config: directory.join("sshd_config"), drop_in: directory.join("sshd_config.d/paas.conf") }
+    }
+
+    pub(super) fn file(&self, door: &Door<'_>) -> Marked {
+        Marked { path: self.drop_in.clone(), text: door.text() }
+    }
+
+    /// sshd itself checks its whole configuration.
+    pub(super) async fn check(&self) -> Result<(), InstallError> {
+        let arguments = ["-t", "-f", &self.config.display().to_string()].map(str::to_owned);
+        tool::run("sshd", arguments).await.map(|_| ()).map_err(InstallError::BrokenSshd)
+    }
+
+    /// Puts the drop-in into its place, where it counts only if sshd takes it and does what it says; else everything
+    /// is as it was, and sshd's words are in the error.
+    pub(super) async fn open(&self, door: &Door<'_>) -> Result<Opened, InstallError> {
+        let before = marked::read(&self.drop_in)?;
+        let did = self.file(door).write()?;
+        match self.in_effect(door).await {
+            Ok(remarks) => Ok(Opened { did, remarks }),
+            Err(refused) => {
+                match before {
+                    None => marked::remove(&self.drop_in).map(|_| ())?,
+                    Some(text) => Marked { path: self.drop_in.clone(), text }.write().map(|_| ())?,
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    async fn in_effect(&self, door: &Door<'_>) -> Result<Vec<String>, InstallError> {
+        let config = self.config.display().to_string();
+        let check = ["-t", "-f", &config].map(str::to_owned);
+        tool::run("sshd", check).await.map_err(|cause| InstallError::Refused { path: self.drop_in.clone(), cause })?;
+        let connection = format!("user={},host=localhost,addr=127.0.0.1", door.user);
+        let ask = ["-T", "-C", &connection, "-f", &config].map(str::to_owned);
+        let effective = tool::run("sshd", ask)
+            .await
+            .map_err(|cause| InstallError::Refused { path: self.drop_in.clone(), cause })?;
+        if let Some(option) = not_in_effect(&effective, &door.options()) {
+            return Err(InstallError::NotInEffect {
+                path: self.drop_in.clone(),
+                config: self.config.clone(),
+                option: option.to_owned(),
+            });
+        }
+        Ok(remarks(&effective, door.user))
+    }
+}
+
+/// The drop-in is in its place and in effect.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) did: Did,
+    /// What else in sshd's configuration is in somebody's way, with what to do.
+    pub(super) remarks: Vec<String>,
+}
+
+/// The first option that is not among those in effect, as `sshd -T` prints them: names in lower case.
+fn not_in_effect<'a>(effective: &str, options: &'a [String]) -> Option<&'a str> {
+    let has = |option: &str| {
+        let (name, value) = option.split_once(' ').unwrap_or((option, ""));
+        effective
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .any(|(n, v)| n.eq_ignore_ascii_case(name) && v == value)
+    };
+    options.iter().map(String::as_str).find(|option| !has(option))
+}
+
+/// What holds for all users of this sshd, and so cannot be said in a `Match` block.
+fn remarks(effective: &str, user: &str) -> Vec<String> {
+    let values = |name: &str| -> Vec<&str> {
+        let lines = effective.lines().filter_map(|line| line.split_once(' '));
+        lines.filter(|(n, _)| *n == name).flat_map(|(_, value)| value.split(' ')).collect()
+    };
+    let mut remarks = Vec::new();
+    let allowed = values("allowusers");
+    if !allowed.is_empty() && !allowed.contains(&user) {
+        remarks.push(format!("sshd's AllowUsers names {}: add {user} to it, or nobody gets in", allowed.join(", ")));
+    }
+    let groups = values("allowgroups");
+    if !groups.is_empty() && !groups.contains(&user) {
+        remarks.push(format!("sshd's AllowGroups names {}: add {user} to it, or nobody gets in", groups.join(", ")));
+    }
+    if values("permituserenvironment").iter().any(|value| *value != "no") {
+        remarks.push(
+            "sshd's PermitUserEnvironment is on; paas needs it for nothing, so turn it off if you can".to_owned(),
+        );
+    }
+    remarks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::account::Account;
+
+    fn door(home: &Home, keys: KeysBy) -> Door<'_> {
+        Door { user: "paas", home, receive: Path::new("/usr/local/bin/paas-receive"), keys }
+    }
+
+    /// A root directory with the configuration of an sshd as a machine has it.
+    struct Host(tempfile::TempDir);
+
+    impl Host {
+        fn new(config: &str) -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let ssh = root.path().join("etc/ssh");
+            std::fs::create_dir_all(ssh.join("sshd_config.d")).unwrap();
+            let key = ssh.join("key");
+            let made = std::process::Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(&key)
+                .status();
+            assert!(made.unwrap().success());
+            let config = config.replace("ETC", &ssh.display().to_string());
+            std::fs::write(ssh.join("sshd_config"), format!("{config}\nHostKey {}\n", key.display())).unwrap();
+            Self(root)
+        }
+        fn sshd(&self) -> HostSshd {
+            HostSshd::below(self.0.path())
+        }
+        async fn open(&self, keys: KeysBy) -> Result<Opened, InstallError> {
+            // A name that this machine knows, as sshd looks it up.
+            let user = Account::current().await.unwrap().name;
+            let home = Home::new("/srv/paas");
+            self.sshd().open(&Door { user: &user, ..door(&home, keys) }).await
+        }
+    }
+
+    const DEBIAN: &str = "Include ETC/sshd_config.d/*.conf\nUsePAM yes\nX11Forwarding yes\nAcceptEnv LANG LC_*\nSubsystem sftp /usr/lib/openssh/sftp-server";
+
+    #[tokio::test]
+    async fn sshd_understands_every_line_and_does_what_it_says_for_both_ways_to_ask_for_keys() {
+        let host = Host::new(DEBIAN);
+        for (keys, did) in [
+            (KeysBy::Command, Did::Made),
+            (KeysBy::Command, Did::Nothing),
+            (KeysBy::File, Did::Changed),
+            (KeysBy::File, Did::Nothing),
+        ] {
+            let opened = host.open(keys).await.unwrap();
+            assert_eq!((opened.did, opened.remarks), (did, Vec::<String>::new()), "{keys:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_configuration_that_does_not_read_the_drop_in_is_said_and_nothing_stays() {
+        for config in [
+            "UsePAM yes",
+            "Match User *\n    AuthorizedKeysFile /etc/keys\nMatch all\nInclude ETC/sshd_config.d/*.conf",
+        ] {
+            let host = Host::new(config);
+            let error = host.open(KeysBy::Command).await.unwrap_err();
+            assert!(matches!(&error, InstallError::NotInEffect { .. }), "{error:?}");
+            assert!(!host.sshd().drop_in.exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_sshd_refuses_is_taken_back_and_its_words_are_told() {
+        let host = Host::new(DEBIAN);
+        host.open(KeysBy::Command).await.unwrap();
+        let before = std::fs::read_to_string(host.sshd().drop_in).unwrap();
+        let home = Home::new("/srv/paas");
+        // No account's name, so sshd takes the second word for a condition.
+        let error =
+            host.sshd().open(&Door { user: "paas Nonsense", ..door(&home, KeysBy::Command) }).await.unwrap_err();
+        let InstallError::Refused { cause, .. } = &error else { panic!("{error:?}") };
+        assert!(cause.to_string().contains("paas.conf"), "{cause}");
+        assert_eq!(std::fs::read_to_string(host.sshd().drop_in).unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn a_broken_configuration_is_told_from_one_that_we_broke() {
+        let host = Host::new("Nonsense yes");
+        let error = host.sshd().check().await.unwrap_err();
+        assert!(
+            matches!(&error, InstallError::BrokenSshd(cause) if cause.to_string().contains("Nonsense")),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn whom_sshd_would_shut_out_is_told() {
+        let effective = "allowusers admin\nallowusers ops\npermituserenvironment no\n";
+        let [remark] = &remarks(effective, "paas")[..] else { panic!() };
+        assert!(remark.contains("admin, ops") && remark.contains("add paas"), "{remark}");
+        assert_eq!(remarks("allowusers paas\nallowgroups paas\npermituserenvironment no\n", "paas"), [""; 0]);
+        assert_eq!(remarks("permituserenvironment yes\n", "paas").len(), 1);
+    }
+
+    #[test]
+    fn an_option_is_in_effect_when_sshd_says_so_word_for_word() {
+        let options = ["PermitTTY no".to_owned(), "AuthorizedKeysFile none".to_owned()];
+        assert_eq!(not_in_effect("permittty no\nauthorizedkeysfile none\n", &options), None);
+        assert_eq!(
+            not_in_effect("permittty no\nauthorizedkeysfile none x\n", &options),
+            Some("AuthorizedKeysFile none")
+        );
+    }
+}
