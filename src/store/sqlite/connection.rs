@@ -16,6 +16,9 @@ pub(super) const FILE_NAME: &str = "store.db";
 /// How long a call waits for other processes' transactions, each of which takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// What was answered as done must survive a power cut: with NORMAL, WAL may lose the last transactions.
+const DURABLE: &str = "full";
+
 /// The newest format that this program knows.
 const KNOWN_FORMAT: u32 = 1;
 
@@ -33,14 +36,19 @@ const FORMATS: [&str; KNOWN_FORMAT as usize] = ["
 
 pub(super) fn open(dir: &Path, place: &Path) -> Result<Connection, StoreError> {
     make_directory(dir).map_err(|cause| open_error(place, cause))?;
-    // SQLite does not wait for others while a file becomes WAL, so first openers take turns.
-    let turn = open_file(&dir.join("store.lock")).and_then(|file| file.lock().map(|()| file));
+    // SQLite does not wait for others while a file becomes WAL, so first openers take turns. Most openings are of a
+    // store that is there and needs nothing: they share one turn, and a look-up waits for no other.
+    let turn = open_file(&dir.join("store.lock"));
     adopt(dir).map_err(|cause| open_error(place, cause))?;
-    let _turn = turn.map_err(|cause| open_error(place, cause))?;
-    // Made here and not by SQLite, which would use the process's umask and root's ownership.
-    open_file(place).map_err(|cause| open_error(place, cause))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(place, flags).map_err(|cause| open_error(place, cause))?;
+    let turn = turn.map_err(|cause| open_error(place, cause))?;
+    turn.lock_shared().map_err(|cause| open_error(place, cause))?;
+    if let Some(connection) = open_ready(place) {
+        return Ok(connection);
+    }
+    // Let go of first: two that share the turn would wait for one another.
+    turn.unlock().and_then(|()| turn.lock()).map_err(|cause| open_error(place, cause))?;
+    make_file(place).map_err(|cause| open_error(place, cause))?;
+    let mut connection = connect(place).map_err(|cause| open_error(place, cause))?;
     let found = prepare(&mut connection).map_err(|cause| open_error(place, cause))?;
     if found > KNOWN_FORMAT {
         return Err(StoreError::TooNew { place: place.display().to_string(), found, known: KNOWN_FORMAT });
@@ -48,16 +56,45 @@ pub(super) fn open(dir: &Path, place: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+fn connect(place: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(place, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// A store that is WAL already and of our format; nothing when it is any other, and whatever is wrong with it is found
+/// again by whoever goes on.
+fn open_ready(place: &Path) -> Option<Connection> {
+    if !std::fs::symlink_metadata(place).ok()?.is_file() {
+        return None;
+    }
+    let connection = connect(place).ok()?;
+    let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).ok()?;
+    let is_ready = journal == "wal" && format(&connection).ok()? == KNOWN_FORMAT;
+    connection.pragma_update(None, "synchronous", DURABLE).ok()?;
+    is_ready.then_some(connection)
+}
+
+/// Made here and not by SQLite, which would use the process's umask and root's ownership.
+///
+/// A file that is there is not even opened: closing it again would free the locks that this process has on it by other
+/// connections.
+fn make_file(place: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(place) {
+        Ok(found) if found.is_file() => Ok(()),
+        _ => open_file(place).map(|_| ()),
+    }
+}
+
 /// Brings the connection and the format up to date; gives the format's number. A newer format is not touched.
 fn prepare(connection: &mut Connection) -> Result<u32, rusqlite::Error> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
     let found = format(connection)?;
     if found > KNOWN_FORMAT {
         return Ok(found);
     }
     connection.pragma_update(None, "journal_mode", "wal")?;
-    // What was answered as done must survive a power cut: with NORMAL, WAL may lose the last transactions.
-    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "synchronous", DURABLE)?;
     if found < KNOWN_FORMAT {
         migrate(connection)?;
     }
