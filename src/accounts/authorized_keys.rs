@@ -18,7 +18,7 @@ const PROGRAM: &str = "# They may run: ";
 /// As much of the file is read as its first two lines can have.
 const HEAD_BYTES: u64 = 8 * 1024;
 /// Rewriting takes seconds with very many keys; whoever waits longer than this waits for a process that hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A path that sshd or the login shell would take for more than a plain word.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

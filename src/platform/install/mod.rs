@@ -282,27 +282,7 @@ impl Installation<'_> {
         done.add(file.path.display(), did);
         let serving = presence::serving(&self.settings.home).ok().flatten().is_some();
         match Services::of(self.root) {
-            Services::Systemd => {
-                let (enabled, running) = (systemd::starts_at_boot().await, systemd::runs().await);
-                if !dry_run && (did != Did::Nothing || !enabled) {
-                    systemd::enable().await?;
-                }
-                done.add(format!("{} starts at boot", unit::NAME), if enabled { Did::Nothing } else { Did::Made });
-                if running && did == Did::Changed {
-                    done.by_hand
-                        .push(format!("`systemctl restart {}` when it suits: its unit is another now", unit::NAME));
-                } else if !running && serving {
-                    done.by_hand.push(format!(
-                        "`paas down`, then `systemctl start {}`: somebody's own `paas up` serves now",
-                        unit::NAME
-                    ));
-                } else if !running {
-                    if !dry_run {
-                        systemd::start().await?;
-                    }
-                    done.add(format!("{} runs", unit::NAME), Did::Made);
-                }
-            }
+            Services::Systemd => run_by_systemd(did, serving, dry_run, done).await?,
             Services::ByHand if !serving => done.by_hand.push(format!(
                 "start `{} up --home {} --user {}` at each boot, as systemd does not run here",
                 self.programs.paas.display(),
@@ -326,6 +306,35 @@ impl Installation<'_> {
         done.by_hand.extend(opened.remarks);
         tell_sshd(self.root, opened.did, &mut done.by_hand).await
     }
+}
+
+/// Lets systemd start the platform, now and at each boot. `unit` is what became of the unit's file; the platform may be
+/// `serving` already, also by somebody's own `paas up`, which is left alone.
+async fn run_by_systemd(unit: Did, serving: bool, dry_run: bool, done: &mut Steps) -> Result<(), InstallError> {
+    let name = unit::NAME;
+    let (enabled, running) = (systemd::starts_at_boot().await, systemd::runs().await);
+    // Always, as an earlier run may have been broken off before systemd read the unit.
+    if !dry_run {
+        systemd::enable().await?;
+    }
+    done.add(format_args!("{name} starts at boot"), if enabled { Did::Nothing } else { Did::Made });
+    match (running, serving) {
+        (true, _) if unit == Did::Changed => {
+            done.by_hand.push(format!("`systemctl restart {name}` when it suits: its unit is another now"));
+        }
+        (true, _) => {}
+        (false, true) => {
+            done.by_hand
+                .push(format!("`paas down`, then `systemctl start {name}`: somebody's own `paas up` serves now"));
+        }
+        (false, false) => {
+            if !dry_run {
+                systemd::start().await?;
+            }
+            done.add(format_args!("{name} runs"), Did::Made);
+        }
+    }
+    Ok(())
 }
 
 /// Lets the running sshd know. With systemd always, as an earlier run may have been broken off before it did.
