@@ -217,7 +217,7 @@ mod tests {
 
     async fn add(store: &dyn Store, user: &str, key: &str) -> RegisteredKey {
         let key = PublicKey::parse(key.as_bytes()).unwrap();
-        keys::add(store, &user.parse().unwrap(), &key).await.unwrap()
+        keys::add(store, &user.parse().unwrap(), &key).await.unwrap().key
     }
 
     #[tokio::test]

@@ -120,12 +120,9 @@ enum Place {
 impl Noun {
     fn place(&self) -> Place {
         match self {
-            Self::Down(_)
-            | Self::Engine(_)
-            | Self::Install(_)
-            | Self::Stack(_)
-            | Self::Uninstall(_)
-            | Self::Up(_) => Place::Here,
+            Self::Down(_) | Self::Engine(_) | Self::Install(_) | Self::Stack(_) | Self::Uninstall(_) | Self::Up(_) => {
+                Place::Here
+            }
             Self::Init(_) => Place::WorkTree,
             Self::Audit(_) | Self::Keys(_) | Self::Status(_) | Self::Tenant(_) | Self::Users(_) => Place::Host,
         }
