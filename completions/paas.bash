@@ -28,6 +28,9 @@ _paas() {
             paas,init)
                 cmd="paas__subcmd__init"
                 ;;
+            paas,install)
+                cmd="paas__subcmd__install"
+                ;;
             paas,keys)
                 cmd="paas__subcmd__keys"
                 ;;
@@ -39,6 +42,9 @@ _paas() {
                 ;;
             paas,tenant)
                 cmd="paas__subcmd__tenant"
+                ;;
+            paas,uninstall)
+                cmd="paas__subcmd__uninstall"
                 ;;
             paas,up)
                 cmd="paas__subcmd__up"
@@ -125,7 +131,7 @@ _paas() {
 
     case "${cmd}" in
         paas)
-            opts="-q -h -V --home --host --client --json --quiet --no-color --help --version audit down init engine keys stack status tenant up users"
+            opts="-q -h -V --home --host --client --json --quiet --no-color --help --version audit down init install engine keys stack status tenant uninstall up users"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -322,6 +328,40 @@ _paas() {
                     return 0
                     ;;
                 --tenant)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        paas__subcmd__install)
+            opts="-q -h -V --user --authorized-keys --dry-run --root --home --host --client --json --quiet --no-color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1000,6 +1040,36 @@ _paas() {
             fi
             case "${prev}" in
                 --tenant)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        paas__subcmd__uninstall)
+            opts="-y -q -h -V --purge --yes --root --home --host --client --json --quiet --no-color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -35,11 +35,13 @@ complete -c paas -n "__fish_paas_needs_command" -s V -l version -d 'Print versio
 complete -c paas -n "__fish_paas_needs_command" -f -a "audit" -d 'Show who changed what, when and from where, and what was refused'
 complete -c paas -n "__fish_paas_needs_command" -f -a "down" -d 'End the running platform; apps keep running'
 complete -c paas -n "__fish_paas_needs_command" -f -a "init" -d 'Write a commented paas.yml and add the git remotes to push to'
+complete -c paas -n "__fish_paas_needs_command" -f -a "install" -d 'Make this machine a receive host: people push to its own sshd'
 complete -c paas -n "__fish_paas_needs_command" -f -a "engine" -d 'Run apps in this machine\'s Docker and answer Marathon\'s REST API; runs until SIGTERM, tasks keep running then'
 complete -c paas -n "__fish_paas_needs_command" -f -a "keys" -d 'Register, list and remove the SSH keys that may push'
 complete -c paas -n "__fish_paas_needs_command" -f -a "stack" -d 'Make the default builder image'
 complete -c paas -n "__fish_paas_needs_command" -f -a "status" -d 'Show what serves: Docker, the root Marathon, sshd, the tenants\' Marathons'
 complete -c paas -n "__fish_paas_needs_command" -f -a "tenant" -d 'Create, list, show and delete tenants; their members and tokens'
+complete -c paas -n "__fish_paas_needs_command" -f -a "uninstall" -d 'Take back what `paas install` made; the data stays'
 complete -c paas -n "__fish_paas_needs_command" -f -a "up" -d 'Start the one-machine platform: the root engine and an sshd of its own'
 complete -c paas -n "__fish_paas_needs_command" -f -a "users" -d 'List, show, rename and remove users'
 complete -c paas -n "__fish_paas_using_subcommand audit" -l tenant -d 'Of this tenant alone' -r
@@ -73,6 +75,18 @@ complete -c paas -n "__fish_paas_using_subcommand init" -s q -l quiet -d 'Say no
 complete -c paas -n "__fish_paas_using_subcommand init" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand init" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_using_subcommand init" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand install" -l user -d 'The system user [default: paas]' -r
+complete -c paas -n "__fish_paas_using_subcommand install" -l root -d 'For tests: what `/etc` is in. systemd and the running sshd are left alone then' -r -F
+complete -c paas -n "__fish_paas_using_subcommand install" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand install" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand install" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand install" -l authorized-keys -d 'Let sshd read a file of keys, for sites that forbid `AuthorizedKeysCommand`'
+complete -c paas -n "__fish_paas_using_subcommand install" -l dry-run -d 'Say what would be done, and do nothing'
+complete -c paas -n "__fish_paas_using_subcommand install" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand install" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand install" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand install" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c paas -n "__fish_paas_using_subcommand install" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand engine" -l listen -d 'Where to listen' -r
 complete -c paas -n "__fish_paas_using_subcommand engine" -l state -d 'Where the state and the sandboxes of tasks are kept' -r -f -a "(__fish_complete_directories)"
 complete -c paas -n "__fish_paas_using_subcommand engine" -l network -d 'The bridge network of the containers, made if missing [default: Docker\'s own]' -r
@@ -258,6 +272,17 @@ complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcom
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand uninstall" -l root -d 'For tests: what `/etc` is in. systemd and the running sshd are left alone then' -r -F
+complete -c paas -n "__fish_paas_using_subcommand uninstall" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand uninstall" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand uninstall" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand uninstall" -l purge -d 'Remove everything else too: the apps, their repositories and releases, users and keys, the system user'
+complete -c paas -n "__fish_paas_using_subcommand uninstall" -s y -l yes -d 'With `--purge`, do not ask'
+complete -c paas -n "__fish_paas_using_subcommand uninstall" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand uninstall" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand uninstall" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand uninstall" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c paas -n "__fish_paas_using_subcommand uninstall" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand up" -l ssh-port -d 'Port of the platform\'s sshd [default: 2222]' -r
 complete -c paas -n "__fish_paas_using_subcommand up" -l engine-port -d 'Port of the root engine [default: 8080]' -r
 complete -c paas -n "__fish_paas_using_subcommand up" -l user -d 'The system user, when started by root [default: paas]' -r
