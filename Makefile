@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 
-.PHONY: help demo down test lint bench soak install
+.PHONY: help demo down test lint bench soak fuzz install
 
 help:
 	@echo 'make demo     build, start the one-machine platform, push a Python app and fetch its answer'
@@ -12,6 +12,7 @@ help:
 	@echo 'make lint     formatting, lints, and dependencies where cargo-deny is installed'
 	@echo 'make bench    measure what the README says about speed, and hold the engine and look-ups of keys to their limits'
 	@echo 'make soak     ten minutes (SECONDS=600) of random changes, deaths and kills of the engine'
+	@echo 'make fuzz     a minute (SECONDS=60) of hostile input for each parser; needs cargo-fuzz and a nightly toolchain'
 	@echo 'make install  build for production and install to $(PREFIX)'
 
 demo:
@@ -38,6 +39,15 @@ bench:
 SECONDS ?= 600
 soak:
 	@SOAK_SECONDS='$(SECONDS)' .ci/test --test main -- --nocapture after_a_soak
+
+# What is found new stays below target/; a failing input is in fuzz/artifacts/, and belongs into a test.
+fuzz: SECONDS = 60
+fuzz:
+	@for target in request public_key manifest token; do \
+		mkdir -p target/fuzz-corpus/$$target; \
+		$(CARGO) +nightly fuzz run --target-dir target/fuzz $$target target/fuzz-corpus/$$target fuzz/corpus/$$target \
+			-- -max_total_time='$(SECONDS)' -max_len=65536 -timeout=10 -rss_limit_mb=2048 || exit 1; \
+	done
 
 install:
 	$(CARGO) build --locked --release --bins
