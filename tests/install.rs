@@ -167,7 +167,6 @@ fn a_machine_is_installed_serves_and_is_taken_back(way: &[&str]) {
     let alice = machine.platform.key_of("alice");
     // A key that nobody knows could redeem a token else; that is another test's.
     std::fs::write(machine.platform.home().join("config.yml"), "ssh: {newcomers: false}\n").unwrap();
-    let _ = machine.install(way).ok();
     machine.start_sshd();
     is_let_in(&machine, &alice);
     is_shut_out(&machine, &machine.platform.unknown_key("mallory"), "publickey");

@@ -83,6 +83,7 @@ impl Join {
         AuditLog::in_directory(&settings.home.audit()).note(&event);
         if done.is_ok() {
             newcomers::succeeded(&store, from).await?;
+            super::store::tell_sshd(settings).await?;
         }
         done
     }

@@ -153,7 +153,11 @@ impl Noun {
         deed::admit(&settings, &caller, &deed).await?;
         let done = self.carry_out(world, ui).await;
         deed::note_end(&settings, &caller, &deed, &done);
-        done
+        done?;
+        if deed.changes && matches!(deed.right, Right::Own | Right::ManageUsers) {
+            store::tell_sshd(&settings).await?;
+        }
+        Ok(())
     }
 
     async fn carry_out(self, world: World, ui: &mut Ui) -> anyhow::Result<()> {

@@ -1,5 +1,8 @@
 //! The store, opened for a command.
 
+use anyhow::Context as _;
+
+use crate::accounts::authorized_keys::sync_authorized_keys;
 use crate::settings::Settings;
 use crate::store::{SqliteStore, StoreError};
 use crate::ui::{Exit, Failure};
@@ -12,6 +15,13 @@ pub(super) fn open(settings: &Settings) -> anyhow::Result<SqliteStore> {
 /// The platform's store if there is one; for commands that ask and change nothing.
 pub(super) fn open_existing(settings: &Settings) -> anyhow::Result<Option<SqliteStore>> {
     if SqliteStore::is_in(&settings.home.store()) { open(settings).map(Some) } else { Ok(None) }
+}
+
+/// Where sshd learns keys from a file, that file has what the store has now.
+pub(super) async fn tell_sshd(settings: &Settings) -> anyhow::Result<()> {
+    let Some(store) = open_existing(settings)? else { return Ok(()) };
+    let told = sync_authorized_keys(&store, settings.home.path()).await;
+    told.map(drop).context("it is done, but sshd's file of keys could not be brought up to date")
 }
 
 fn explained(error: StoreError) -> anyhow::Error {

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read};
 
+use crate::accounts::authorized_keys::{AuthorizedKeysFileError, sync_authorized_keys};
 use crate::accounts::keys::{self, KeyError};
 use crate::accounts::{InvalidKey, MAX_KEY_BYTES, PublicKey};
 use crate::model::{Fingerprint, UserName};
@@ -21,6 +22,8 @@ pub enum UploadKeyError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("it is registered, but sshd's file of keys could not be brought up to date")]
+    File(#[from] AuthorizedKeysFileError),
 }
 
 impl UploadKeyError {
@@ -42,7 +45,9 @@ pub async fn upload_key(home: &Home, user: &UserName, input: impl Read) -> Resul
     input.take(MAX_KEY_BYTES as u64 + 1).read_to_end(&mut text).map_err(UploadKeyError::Input)?;
     let key = PublicKey::parse(&text)?;
     let store = SqliteStore::open(&home.store())?;
-    Ok(keys::add(&store, user, &key).await?.key.fingerprint)
+    let added = keys::add(&store, user, &key).await?;
+    sync_authorized_keys(&store, home.path()).await?;
+    Ok(added.key.fingerprint)
 }
 
 #[cfg(test)]
