@@ -13,7 +13,7 @@ use paas::marathon::{
     App, Client, Container, ContainerKind, DockerContainer, GroupUpdate, HealthCheck, HealthProtocol, Network,
     NetworkMode, PortMapping,
 };
-use paas::model::{ByteSize, ImageRef, ReleaseNumber};
+use paas::model::{ByteSize, ImageRef, Quota, ReleaseNumber};
 use paas::pipeline::{
     Builder, DeployRules, Platform, Progress, Push, PushError, PushId, PushOptions, Registry, Release, ReleaseState,
     Released, abandon, run,
@@ -138,6 +138,7 @@ impl Lab {
             home_label: home.path().display().to_string(),
             registry: None,
             marathon: Client::new(marathon, None).unwrap(),
+            quota: Quota::default(),
             builder: Builder {
                 image: builder.name().to_owned(),
                 ca_bundle: None,

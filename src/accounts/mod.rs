@@ -33,6 +33,8 @@ enum Place<'a> {
     KeyUse(&'a Fingerprint),
     Tenants,
     Tenant(&'a TenantName),
+    /// No record: the name of the lease of whoever changes the quota, or holds a push against it.
+    Quota(&'a TenantName),
     Members(&'a TenantName),
     Member(&'a TenantName, &'a UserName),
     Tokens,
@@ -51,6 +53,7 @@ impl Place<'_> {
             Self::KeyUse(fingerprint) => Self::Key(fingerprint).path().join("used"),
             Self::Tenants => StorePath::root().join("tenants"),
             Self::Tenant(name) => Self::Tenants.path().join(name),
+            Self::Quota(tenant) => Self::Tenant(tenant).path().join("quota"),
             Self::Members(tenant) => Self::Tenant(tenant).path().join("members"),
             Self::Member(tenant, user) => Self::Members(tenant).path().join(user),
             Self::Tokens => StorePath::root().join("tokens"),

@@ -4,6 +4,7 @@
 //! Marathon is started. What a tenant leaves on the receive host (repositories, logs) is the caller's to remove.
 
 mod definition;
+mod quota;
 
 use std::time::Duration;
 
@@ -13,10 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Place, names_below, tokens};
 use crate::marathon::{App, AppInfo, Client, ClientError, InvalidMarathonUrl, PathId, Task};
-use crate::model::{Secret, TenantName};
+use crate::model::{Quota, Secret, TenantName};
 use crate::store::{Change, Store, StoreError, Version};
 
 pub use definition::TenantEngines;
+pub use quota::{in_use, set_quota};
 
 /// How long a tenant's Marathon may take until it serves.
 const START_PATIENCE: Duration = Duration::from_mins(2);
@@ -30,6 +32,7 @@ const PASSWORD_BYTES: usize = 24;
 pub struct Tenant {
     pub name: TenantName,
     pub created: jiff::Timestamp,
+    pub quota: Quota,
     /// `user:password` of its Marathon.
     credentials: Secret,
 }
@@ -39,6 +42,18 @@ pub struct Tenant {
 struct TenantRecord {
     created: jiff::Timestamp,
     credentials: Secret,
+    /// A record that is older than quotas has none.
+    #[serde(default)]
+    quota: Quota,
+}
+
+impl TenantRecord {
+    fn of(tenant: &Tenant) -> Self {
+        Self { created: tenant.created, credentials: tenant.credentials.clone(), quota: tenant.quota }
+    }
+    fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a plain record")
+    }
 }
 
 /// Why there is no tenant, or none any more.
@@ -56,6 +71,8 @@ pub enum TenantError {
     NotUp { tenant: TenantName, reason: String },
     #[error("the Marathon of tenant `{tenant}` has not ended within {} s", END_PATIENCE.as_secs())]
     NotEnded { tenant: TenantName },
+    #[error("the quota of tenant `{tenant}` is held by {holder}")]
+    Busy { tenant: TenantName, holder: String },
     #[error("the record of tenant `{0}` cannot be read")]
     Unreadable(TenantName, #[source] serde_json::Error),
     #[error("the root Marathon did not do its part")]
@@ -106,9 +123,9 @@ async fn read(store: &dyn Store, name: &TenantName) -> Result<Option<(Tenant, Ve
     if record.value.is_empty() {
         return Ok(None);
     }
-    let TenantRecord { created, credentials } =
+    let TenantRecord { created, credentials, quota } =
         serde_json::from_slice(&record.value).map_err(|cause| TenantError::Unreadable(name.clone(), cause))?;
-    Ok(Some((Tenant { name: name.clone(), created, credentials }, record.version)))
+    Ok(Some((Tenant { name: name.clone(), created, quota, credentials }, record.version)))
 }
 
 /// The tenant, and the change that makes a transaction fail unless it is still the same.
@@ -135,7 +152,7 @@ pub async fn create(
         Some(unfinished) => unfinished,
         None => record(store, name).await?,
     };
-    let app = engines.app(name, &tenant.credentials);
+    let app = engines.app(name, &tenant.credentials, &tenant.quota);
     let came_up = bring_up(root, &app, name, say).await;
     if let Err(reason) = came_up {
         // What cannot be undone is found again by the next attempt; the reason is what matters now.
@@ -147,12 +164,10 @@ pub async fn create(
 }
 
 pub(super) async fn record(store: &dyn Store, name: &TenantName) -> Result<Tenant, TenantError> {
-    let tenant =
-        Tenant { name: name.clone(), created: jiff::Timestamp::now(), credentials: credentials(name.as_str()) };
-    let record = TenantRecord { created: tenant.created, credentials: tenant.credentials.clone() };
-    let value = serde_json::to_vec(&record).expect("a plain record");
+    let (created, credentials) = (jiff::Timestamp::now(), credentials(name.as_str()));
+    let tenant = Tenant { name: name.clone(), created, quota: Quota::default(), credentials };
     store.ensure(&Place::Tenants.path()).await?;
-    match store.create(&Place::Tenant(name).path(), value).await {
+    match store.create(&Place::Tenant(name).path(), TenantRecord::of(&tenant).to_bytes()).await {
         Err(StoreError::Exists(_)) => Err(TenantError::Exists(name.clone())),
         done => Ok(done.map(|()| tenant)?),
     }
@@ -352,13 +367,13 @@ mod tests {
     use super::*;
     use crate::store::SqliteStore;
 
-    fn store() -> (tempfile::TempDir, SqliteStore) {
+    pub(super) fn store() -> (tempfile::TempDir, SqliteStore) {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path()).unwrap();
         (directory, store)
     }
 
-    fn name(text: &str) -> TenantName {
+    pub(super) fn name(text: &str) -> TenantName {
         text.parse().unwrap()
     }
 

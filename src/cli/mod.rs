@@ -17,6 +17,7 @@ mod join;
 mod keys;
 mod members;
 mod over_ssh;
+mod quota;
 mod remote;
 mod ssh_host;
 mod stack;

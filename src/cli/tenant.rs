@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::deed::{Deed, Right};
-use super::{join, members, tokens};
+use super::{join, members, quota, tokens};
 use crate::accounts::access::{self, Caller};
 use crate::accounts::tenants::{self, Tenant, TenantEngines, TenantError};
 use crate::marathon::Client;
@@ -13,7 +13,7 @@ use crate::settings::Settings;
 use crate::store::{SqliteStore, Store};
 use crate::ui::{Answer, Exit, Failure, Table, Ui};
 
-/// Create, list, show and delete tenants; their members and tokens
+/// Create, list, show and delete tenants; their members, tokens and quotas
 #[derive(Debug, clap::Args)]
 pub(super) struct Tenants {
     #[command(subcommand)]
@@ -28,6 +28,7 @@ enum Verb {
     Delete(Delete),
     Members(members::Members),
     Token(tokens::Tokens),
+    Quota(quota::Quotas),
     Join(join::Join),
 }
 
@@ -77,6 +78,7 @@ impl Tenants {
             Verb::Delete(delete) => Deed::change(Right::Delete, "tenant delete").of(&delete.name),
             Verb::Members(members) => members.deed(),
             Verb::Token(tokens) => tokens.deed(),
+            Verb::Quota(quota) => quota.deed(),
             Verb::Join(join) => join.deed(),
         }
     }
@@ -85,7 +87,7 @@ impl Tenants {
         match &mut self.verb {
             Verb::Members(members) => Some(&mut members.of.tenant),
             Verb::Token(tokens) => Some(&mut tokens.of.tenant),
-            Verb::Create(_) | Verb::List(_) | Verb::Show(_) | Verb::Delete(_) | Verb::Join(_) => None,
+            Verb::Create(_) | Verb::List(_) | Verb::Show(_) | Verb::Delete(_) | Verb::Quota(_) | Verb::Join(_) => None,
         }
     }
 
@@ -113,6 +115,7 @@ impl Tenants {
             Verb::Delete(delete) => delete.run(settings, ui).await,
             Verb::Members(members) => members.run(settings, caller, ui).await,
             Verb::Token(tokens) => tokens.run(settings, caller, ui).await,
+            Verb::Quota(quota) => quota.run(settings, ui).await,
             Verb::Join(join) => join.run(settings, caller, ui).await,
         }
     }
@@ -305,12 +308,12 @@ pub(super) async fn store_with(settings: &Settings, tenant: &TenantName) -> anyh
 }
 
 /// The store and the root Marathon, both of which must be there.
-fn reached(settings: &Settings) -> anyhow::Result<(SqliteStore, Client)> {
+pub(super) fn reached(settings: &Settings) -> anyhow::Result<(SqliteStore, Client)> {
     let root = root(settings)?;
     Ok((super::store::open(settings)?, root))
 }
 
-fn root(settings: &Settings) -> anyhow::Result<Client> {
+pub(super) fn root(settings: &Settings) -> anyhow::Result<Client> {
     let credentials = settings.root_credentials().map_err(|error| {
         Failure::new(Exit::Unreachable, "this platform is not there, or not yours to change")
             .because(error)
@@ -319,7 +322,7 @@ fn root(settings: &Settings) -> anyhow::Result<Client> {
     Ok(Client::new(&settings.marathon.url, Some(credentials))?)
 }
 
-fn engines(settings: &Settings) -> anyhow::Result<TenantEngines> {
+pub(super) fn engines(settings: &Settings) -> anyhow::Result<TenantEngines> {
     Ok(TenantEngines {
         program: Programs::of_process()?.paas,
         home: settings.home.path().to_owned(),
@@ -331,7 +334,7 @@ fn engines(settings: &Settings) -> anyhow::Result<TenantEngines> {
 }
 
 /// Adds what to do about it.
-fn explained(error: TenantError) -> Failure {
+pub(super) fn explained(error: TenantError) -> Failure {
     use crate::marathon::ClientError;
     let what = error.to_string();
     let failure = |exit| Failure::new(exit, what);
@@ -342,6 +345,7 @@ fn explained(error: TenantError) -> Failure {
         TenantError::AppsRunning { .. } => failure(Exit::Refused).advise("`--force` ends them"),
         TenantError::NotServing(_) => failure(Exit::Unreachable)
             .advise("`paas status` shows what runs; `--force` deletes the tenant all the same"),
+        TenantError::Busy { .. } => failure(Exit::Refused).advise("try again once that has ended"),
         TenantError::Root(ClientError::Unreachable { url, cause }) => {
             Failure::new(Exit::Unreachable, format_args!("the root Marathon does not answer at {url}"))
                 .because(cause)

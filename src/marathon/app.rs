@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Check, PathId, ReadinessCheck};
+use crate::model::{Cpus, Share};
 
 /// An app definition (`App` in Marathon's API).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,6 +132,17 @@ impl App {
             version_info: None,
         }
     }
+
+    /// What one instance asks for.
+    pub fn share(&self) -> Share {
+        Share { cpus: Cpus::nearest(self.cpus), mem: mebibytes(self.mem), disk: mebibytes(self.disk) }
+    }
+}
+
+/// Whole ones, and what is begun counts.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` keeps within the bounds of the type")]
+fn mebibytes(amount: f64) -> u64 {
+    amount.ceil() as u64
 }
 
 /// Field, operator and perhaps a value, such as `["hostname", "UNIQUE"]`.

@@ -5,6 +5,7 @@
 //! it any more.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
@@ -16,10 +17,10 @@ use super::places::Places;
 use super::release::{BuildOf, ReleaseError, json};
 use super::slug::{KnownSlug, KnownSlugs, SlugKey};
 use super::source::Source;
-use super::{Platform, Progress, Push, Say};
+use super::{Platform, Progress, Push, Say, quota};
 use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, ContainerOutput, DockerError, Image, labels};
 use crate::git::GitError;
-use crate::model::{ByteSize, ImageId, Period, ProcessType};
+use crate::model::{ByteSize, ImageId, Period, ProcessType, TenantName};
 use crate::store::{StoreError, Version};
 
 /// Runs the builder. The certificates' place is exported here and not set on the container, since what is set on a
@@ -56,6 +57,11 @@ pub(super) struct Built {
 pub enum BuildError {
     #[error("Docker has no builder image `{image}`; `paas stack build` makes the default one")]
     NoBuilder { image: String },
+    #[error(
+        "{most} builds of tenant `{tenant}` are under way, as many as its quota allows at once; push again later, or see \
+         `paas tenant quota show {tenant}`"
+    )]
+    NoTurn { tenant: TenantName, most: NonZeroU32 },
     #[error("{}", step_failed(*.status, .complaint.as_deref()))]
     StepFailed {
         status: i64,
@@ -122,6 +128,7 @@ async fn build_anew(
     platform: &Platform,
     say: Say<'_>,
 ) -> Result<Built, BuildError> {
+    let _turn = quota::build_turn(push, platform, say).await?;
     let builds = Builds { store: &*platform.store, places: Places::of(&push.tenant, &push.app) };
     let mut build = builds.begin(push, &slug, Timestamp::now()).await?;
     say(Progress::Step(format!("Building with {}", platform.builder.image)));

@@ -1,6 +1,6 @@
 //! What runs of an app: its process types, each with its command, its number of instances and their size.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest;
 use crate::model::{Period, ProcessType};
@@ -107,6 +107,21 @@ pub(super) fn formation<'a>(
     if formation.is_empty() { Err(FormationError::NothingToRun) } else { Ok(formation) }
 }
 
+/// What will run, as far as the source tells before it is built. Without a Procfile the buildpack will say what there
+/// is: a `web`, and whatever it said the last time.
+pub(super) fn expected(
+    procfile: &BTreeSet<ProcessType>,
+    wishes: &BTreeMap<ProcessType, manifest::Process>,
+    before: Option<&Formation>,
+) -> Result<Formation, FormationError> {
+    let mut known: BTreeSet<_> = procfile.iter().chain(wishes.keys()).cloned().collect();
+    if procfile.is_empty() {
+        known.extend(before.into_iter().flatten().map(|(name, _)| name.clone()));
+        known.extend(WEB.parse());
+    }
+    formation(&known, wishes, before)
+}
+
 fn granted(wish: &manifest::Process, process: &ProcessType, before: Option<&Formation>) -> Process {
     let is_web = process.as_str() == WEB;
     let last = before.and_then(|formation| formation.get(process)).map(|last| last.instances);
@@ -181,6 +196,19 @@ mod tests {
         let said = wishes(&[("web", Wish { instances: Some(0), ..Wish::default() })]);
         let said = formation(&types(&["web"]), &said, Some(&before)).unwrap();
         assert_eq!(summary(&said), "web=0");
+    }
+
+    #[test]
+    fn before_the_build_a_web_is_expected_where_no_procfile_names_what_runs() {
+        let asked = wishes(&[("worker", Wish { instances: Some(2), ..Wish::default() })]);
+        let silent = |procfile: &[&str], before: Option<&Formation>| {
+            summary(&expected(&types(procfile).into_iter().collect(), &asked, before).unwrap())
+        };
+        assert_eq!(silent(&[], None), "web=1 worker=2");
+        assert_eq!(silent(&["worker", "clock"], None), "clock=0 worker=2");
+        let many = wishes(&[("web", Wish { instances: Some(3), ..Wish::default() })]);
+        let before = formation(&types(&["web", "console"]), &many, None).unwrap();
+        assert_eq!(silent(&[], Some(&before)), "console=0 web=3 worker=2");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod formation;
 mod places;
 mod progress;
 mod publish;
+mod quota;
 mod release;
 mod slug;
 mod source;
@@ -29,7 +30,9 @@ use jiff::Timestamp;
 use crate::docker::{Docker, DockerError, PushImageError, labels};
 use crate::git::Repository;
 use crate::marathon;
-use crate::model::{AppName, ByteSize, CommitId, ImageRef, Period, ReleaseNumber, Secret, TenantName, UserName};
+use crate::model::{
+    AppName, ByteSize, CommitId, ImageRef, OverQuota, Period, Quota, ReleaseNumber, Secret, TenantName, UserName,
+};
 use crate::store::{BoxedCause, Holder, Lease, LeaseAttempt, Store, StoreError};
 use build_log::{Builds, Loan};
 use places::Places;
@@ -55,6 +58,8 @@ pub struct Platform {
     pub registry: Option<Registry>,
     /// The tenant's own.
     pub marathon: marathon::Client,
+    /// The tenant's, when the push began.
+    pub quota: Quota,
     pub builder: Builder,
     pub deploy: DeployRules,
     /// How long a push waits for another one of the same app to end.
@@ -177,6 +182,12 @@ pub enum PushError {
     NotAllowed,
     #[error("it could not be decided whether you may still push to this app")]
     Undecided(#[source] BoxedCause),
+    #[error("{cause}; `paas tenant quota show {tenant}` shows both: ask for less, or an owner for more")]
+    OverQuota { tenant: TenantName, cause: OverQuota },
+    #[error("the quota of tenant `{tenant}` is held by another: {}", describe_holder(.holder.as_ref()))]
+    QuotaHeld { tenant: TenantName, holder: Option<Holder> },
+    #[error("the tenant's Marathon did not say what its apps use of the quota")]
+    InUse(#[source] marathon::ClientError),
     #[error("the source cannot be deployed")]
     Source(#[from] SourceError),
     #[error("the build failed")]
@@ -200,9 +211,13 @@ impl PushError {
     pub fn reason(&self) -> String {
         use std::error::Error as _;
         let (what, cause): (_, &dyn std::fmt::Display) = match self {
-            Self::Busy { .. } | Self::Overtaken { .. } | Self::NotAllowed | Self::Undecided(_) => {
-                return one_line(&self.to_string());
-            }
+            Self::Busy { .. }
+            | Self::Overtaken { .. }
+            | Self::NotAllowed
+            | Self::Undecided(_)
+            | Self::QuotaHeld { .. } => return one_line(&self.to_string()),
+            Self::OverQuota { cause, .. } => return one_line(&cause.to_string()),
+            Self::InUse(error) => ("the quota cannot be checked", error),
             Self::Formation(error) => return one_line(&error.to_string()),
             Self::Source(error) => ("source refused", error),
             Self::Build(error) => ("build failed", error),
@@ -253,14 +268,16 @@ pub async fn run(
     let previous = releases.serving().await?;
 
     let source = source::check_out(&push, say).await?;
+    quota::foresee(&source, previous.as_ref(), &push, platform).await?;
     let built = build::build(&source, &push, platform, say).await?;
     let image = publish::publish(&built, &push, platform, say).await?;
     if !allowed().await.map_err(PushError::Undecided)? {
         return Err(PushError::NotAllowed);
     }
     let draft = draft(source, built, image, previous.as_ref())?;
+    let held_quota = quota::take(&draft.formation, &push, platform).await?;
     let release = record(draft, &push, &releases, say).await?;
-    let (release, address) = deploy(release, previous.as_ref(), &push, &releases, platform, say).await?;
+    let (release, address) = deploy(release, held_quota, previous.as_ref(), &push, &releases, platform, say).await?;
 
     let took = began.elapsed();
     say(Progress::Milestone(live(&release, address.as_deref(), took)));
@@ -293,7 +310,7 @@ pub async fn abandon(docker: &Docker, push: &PushId) -> Result<(), DockerError> 
 
 /// Takes the app for this push; whoever waits is told for whom.
 async fn lease(push: &Push, places: &Places, platform: &Platform, say: Say<'_>) -> Result<Lease, PushError> {
-    let who = format!("{}'s push of {}", push.user, push.commit.short());
+    let who = quota::describe(push);
     let holder = match platform.store.try_lease(places.app(), &who).await? {
         LeaseAttempt::Held(lease) => return Ok(lease),
         LeaseAttempt::Busy(holder) if push.options.no_wait => return Err(PushError::Busy { holder }),
@@ -354,6 +371,7 @@ struct Numbered {
 /// Posts the release, follows it, and keeps in the store what became of it.
 async fn deploy(
     numbered: Numbered,
+    held_quota: Option<Lease>,
     previous: Option<&Release>,
     push: &Push,
     releases: &Releases<'_>,
@@ -363,7 +381,10 @@ async fn deploy(
     let Numbered { mut release, orphan } = numbered;
     say(Progress::Deploying(release.number));
     let posted = release.clone();
-    let outcome = match deploy::post(&posted, orphan, push.options.force, platform).await {
+    let answer = deploy::post(&posted, orphan, push.options.force, platform).await;
+    // From here on Marathon counts it.
+    drop(held_quota);
+    let outcome = match answer {
         Ok(deployment) => {
             let state = ReleaseState::Pending { deployment: Some(deployment.id()) };
             releases.mark(&mut release, state).await?;

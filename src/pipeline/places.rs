@@ -39,6 +39,14 @@ impl Places {
     pub(super) fn release(&self, number: ReleaseNumber) -> StorePath {
         self.releases().join(Digits(number.get()))
     }
+    /// The lease of whoever holds the tenant's quota against others; the accounts call it the same.
+    pub(super) fn quota(tenant: &TenantName) -> StorePath {
+        StorePath::root().join("tenants").join(tenant).join("quota")
+    }
+    /// The lease of one of the tenant's builds; they are counted from 1.
+    pub(super) fn build_slot(tenant: &TenantName, slot: u32) -> StorePath {
+        StorePath::root().join("tenants").join(tenant).join("builds").join(slot)
+    }
     /// What was built for a key, whoever built it.
     pub(super) fn slug(key: &SlugKey) -> StorePath {
         StorePath::root().join("slugs").join(key)

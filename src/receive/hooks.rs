@@ -15,7 +15,7 @@ use crate::accounts::tenants;
 use crate::docker::{Docker, Socket};
 use crate::git::{self, GitError};
 use crate::marathon;
-use crate::model::CommitId;
+use crate::model::{CommitId, Quota};
 use crate::pipeline::{self, Builder, DeployRules, Platform, Progress, Push, PushOptions, Registry};
 use crate::settings::{Limits, Settings};
 use crate::store::{SqliteStore, Store, StoreError};
@@ -177,6 +177,7 @@ impl HookRun {
         let Settings { home, docker, registry, build, deploy, .. } = &self.settings;
         let (tenant, app) = (&self.push.repository.tenant, &self.push.repository.app);
         let store = SqliteStore::open(&home.store()).map_err(|error| Refusal::store(&error))?;
+        let quota = self.quota(&store).await?;
         let marathon = self.marathon(&store).await?;
         Ok(Platform {
             store: Arc::new(store) as Arc<dyn Store>,
@@ -184,6 +185,7 @@ impl HookRun {
             home_label: home.path().display().to_string(),
             registry: registry.as_ref().map(|r| Registry { host: r.host.clone(), credentials: r.credentials.clone() }),
             marathon,
+            quota,
             builder: Builder {
                 image: build.image.clone(),
                 ca_bundle: build.ca_bundle.clone(),
@@ -200,6 +202,14 @@ impl HookRun {
             patience: deploy.patience.get(),
             build_logs: home.build_logs(tenant, app),
         })
+    }
+
+    async fn quota(&self, store: &SqliteStore) -> Result<Quota, Refusal> {
+        let reason = || "the tenant's quota cannot be looked up".to_owned();
+        let found = tenants::get(store, &self.push.repository.tenant).await;
+        let tenant = found.map_err(|error| Refusal::of(reason(), &error))?;
+        // A tenant that is gone has no Marathon either, and that is said next.
+        Ok(tenant.map(|tenant| tenant.quota).unwrap_or_default())
     }
 
     /// The tenant's Marathon, as the root Marathon knows it now.

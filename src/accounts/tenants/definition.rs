@@ -11,7 +11,7 @@ use crate::docker::labels;
 use crate::marathon::{
     App, EnvValue, HealthCheck, HealthProtocol, IpProtocol, PathId, PortDefinition, UpgradeStrategy,
 };
-use crate::model::{Secret, TenantName};
+use crate::model::{Quota, Secret, TenantName};
 
 /// What tenants' Marathons are on this platform: engines of one machine, each of whose states and networks are its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +37,9 @@ impl TenantEngines {
     }
 
     /// The app to post. The credentials are in its environment, never in its arguments, which everybody can see.
-    pub(super) fn app(&self, tenant: &TenantName, credentials: &Secret) -> App {
+    pub(super) fn app(&self, tenant: &TenantName, credentials: &Secret, quota: &Quota) -> App {
         App {
-            args: self.arguments(tenant),
+            args: self.arguments(tenant, quota),
             env: BTreeMap::from([(
                 "MESOSPHERE_HTTP_CREDENTIALS".to_owned(),
                 EnvValue::Text(credentials.reveal().to_owned()),
@@ -61,8 +61,9 @@ impl TenantEngines {
         }
     }
 
-    /// It listens on the port that the root Marathon gives it, which it finds in `$PORT0`.
-    fn arguments(&self, tenant: &TenantName) -> Vec<String> {
+    /// It listens on the port that the root Marathon gives it, which it finds in `$PORT0`. Where the quota sets no
+    /// limit, the machine does.
+    fn arguments(&self, tenant: &TenantName, quota: &Quota) -> Vec<String> {
         let home = self.home.display();
         let pairs = [
             ("--listen", "127.0.0.1".to_owned()),
@@ -74,8 +75,17 @@ impl TenantEngines {
             ("--label", format!("{}={home}", labels::HOME)),
             ("--label", format!("{}={tenant}", labels::TENANT)),
         ];
+        let limits = [
+            ("--cpus", quota.cpus.map(|cpus| cpus.to_string())),
+            ("--mem", quota.mem.map(|mem| mem.to_string())),
+            ("--disk", quota.disk.map(|disk| disk.to_string())),
+        ];
+        let limits = limits.into_iter().filter_map(|(name, limit)| Some((name, limit?)));
         let program = [self.program.display().to_string(), "engine".to_owned()];
-        program.into_iter().chain(pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value])).collect()
+        program
+            .into_iter()
+            .chain(pairs.into_iter().chain(limits).flat_map(|(name, value)| [name.to_owned(), value]))
+            .collect()
     }
 }
 
@@ -124,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_tenants_engine_is_an_app_without_shell_with_one_port_and_a_check() {
-        let app = engines("/srv/paas").app(&"dev".parse().unwrap(), &Secret::new("dev:hunter2"));
+        let app = engines("/srv/paas").app(&"dev".parse().unwrap(), &Secret::new("dev:hunter2"), &Quota::default());
         assert_eq!(app.id.to_string(), "/tenants/dev");
         assert_eq!(app.cmd, None);
         assert_eq!(
@@ -135,6 +145,19 @@ mod tests {
         assert_eq!(app.env["MESOSPHERE_HTTP_CREDENTIALS"], EnvValue::Text("dev:hunter2".to_owned()));
         assert_eq!(app.port_definitions.as_ref().map(Vec::len), Some(1));
         assert_eq!(app.health_checks[0].port_index, Some(0));
+    }
+
+    #[test]
+    fn an_engine_has_the_limits_of_its_tenants_quota_and_no_others() {
+        let limits = |quota: Quota| {
+            let app = engines("/srv/paas").app(&"dev".parse().unwrap(), &Secret::new("dev:hunter2"), &quota);
+            let is_limit = |name: &String| ["--cpus", "--mem", "--disk"].contains(&name.as_str());
+            let pairs = app.args.windows(2).filter(|pair| is_limit(&pair[0]));
+            pairs.map(|pair| pair.join(" ")).collect::<Vec<_>>()
+        };
+        assert!(limits(Quota { apps: Some(3), ..Quota::default() }).is_empty());
+        let quota = Quota { cpus: "0.5".parse().ok(), mem: Some(512), disk: Some(0), ..Quota::default() };
+        assert_eq!(limits(quota), ["--cpus 0.5", "--mem 512", "--disk 0"]);
     }
 
     #[test]

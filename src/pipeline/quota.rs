@@ -1,0 +1,185 @@
+//! Whether a push fits into its tenant's quota, and its turn among the tenant's builds.
+//!
+//! A push is judged twice. Before it builds, by what its source says will run: nobody waits for a build that was never
+//! to be deployed. And by what does run, once the slug is known; from then until Marathon has the release it holds the
+//! quota, so that two pushes to two apps never take the same last cpu.
+
+use std::num::NonZeroU32;
+
+use futures_util::future::select_all;
+
+use super::build::BuildError;
+use super::definition::app_id;
+use super::formation::{Formation, Process, expected};
+use super::places::Places;
+use super::release::Release;
+use super::source::Source;
+use super::{Platform, Progress, Push, PushError, Say};
+use crate::marathon::AppInfo;
+use crate::model::{AppName, Cpus, Demand, InUse, Period, Quota, Share};
+use crate::store::{Lease, LeaseAttempt};
+
+/// Refuses a push that its source alone shows to be over the quota.
+pub(super) async fn foresee(
+    source: &Source,
+    previous: Option<&Release>,
+    push: &Push,
+    platform: &Platform,
+) -> Result<(), PushError> {
+    let formation = expected(&source.procfile, &source.wishes, previous.map(|release| &release.formation))?;
+    admit(&formation, push, platform).await
+}
+
+/// Refuses a push whose formation is over the quota; else holds the quota, if there is one, until the lease is dropped.
+pub(super) async fn take(formation: &Formation, push: &Push, platform: &Platform) -> Result<Option<Lease>, PushError> {
+    if !limits_apps(&platform.quota) {
+        return Ok(None);
+    }
+    let (place, who) = (Places::quota(&push.tenant), describe(push));
+    let lease = match platform.store.lease(&place, &who, platform.patience).await? {
+        LeaseAttempt::Held(lease) => lease,
+        LeaseAttempt::Busy(holder) => return Err(PushError::QuotaHeld { tenant: push.tenant.clone(), holder }),
+    };
+    admit(formation, push, platform).await?;
+    Ok(Some(lease))
+}
+
+async fn admit(formation: &Formation, push: &Push, platform: &Platform) -> Result<(), PushError> {
+    if !limits_apps(&platform.quota) {
+        return Ok(());
+    }
+    let apps = platform.marathon.apps().await.map_err(PushError::InUse)?;
+    let (others, demand) = figures(&apps, &push.app, formation);
+    let admitted = platform.quota.admit(&others, &demand);
+    admitted.map_err(|cause| PushError::OverQuota { tenant: push.tenant.clone(), cause })
+}
+
+/// Builds are no concern of Marathon's.
+fn limits_apps(quota: &Quota) -> bool {
+    *quota != Quota { builds: quota.builds, ..Quota::default() }
+}
+
+/// What the tenant's other apps have, and what this one asks for with that formation. `apps` is all that the tenant's
+/// Marathon runs.
+fn figures(apps: &[AppInfo], app: &AppName, formation: &Formation) -> (InUse, Demand) {
+    let name = |found: &AppInfo| found.app.id.segments().first().cloned().unwrap_or_default();
+    let named: Vec<(String, &AppInfo)> = apps.iter().map(|found| (name(found), found)).collect();
+    let (ours, theirs): (Vec<_>, Vec<_>) = named.iter().partition(|(name, _)| name == app.as_str());
+    let others = InUse::sum(theirs.iter().map(|(name, found)| (name.as_str(), found.app.instances, found.app.share())));
+    let mut demand = Demand { is_new_app: ours.is_empty(), ..Demand::default() };
+    for (process_type, process) in formation.iter().filter(|(_, process)| process.instances > 0) {
+        let share = share(process);
+        demand.share = demand.share.plus(share.times(process.instances));
+        demand.largest = demand.largest.or_more(share);
+        let id = app_id(app, process_type);
+        // Of what ran before, more than are asked for now go at once.
+        if let Some((_, before)) = ours.iter().find(|(_, found)| found.app.id == id) {
+            let kept = before.app.instances.min(process.instances);
+            demand.retained = demand.retained.plus(before.app.share().times(kept));
+        }
+    }
+    (others, demand)
+}
+
+/// An instance's files count nothing: the pipeline asks Marathon for no disk.
+fn share(process: &Process) -> Share {
+    Share { cpus: Cpus::nearest(process.cpus), mem: process.mem, disk: 0 }
+}
+
+/// Waits until the tenant has a build less under way than its quota allows; the turn ends when the lease is dropped.
+pub(super) async fn build_turn(push: &Push, platform: &Platform, say: Say<'_>) -> Result<Option<Lease>, BuildError> {
+    let Some(most) = platform.quota.builds else { return Ok(None) };
+    let who = describe(push);
+    let places: Vec<_> = (1..=most.get()).map(|slot| Places::build_slot(&push.tenant, slot)).collect();
+    for place in &places {
+        if let LeaseAttempt::Held(lease) = platform.store.try_lease(place, &who).await? {
+            return Ok(Some(lease));
+        }
+    }
+    if push.options.no_wait {
+        return Err(no_turn(push, most));
+    }
+    let patience = Period::from_secs(platform.patience.as_secs());
+    let wait = format!("Waiting until one of {most} builds of tenant `{}` has ended (at most {patience})", push.tenant);
+    say(Progress::Step(wait));
+    let mut waits: Vec<_> = places.iter().map(|place| platform.store.lease(place, &who, platform.patience)).collect();
+    while !waits.is_empty() {
+        // Those that lose give up their waits, and whatever they hold.
+        let (first, _, rest) = select_all(waits).await;
+        match first? {
+            LeaseAttempt::Held(lease) => return Ok(Some(lease)),
+            LeaseAttempt::Busy(_) => waits = rest,
+        }
+    }
+    Err(no_turn(push, most))
+}
+
+fn no_turn(push: &Push, most: NonZeroU32) -> BuildError {
+    BuildError::NoTurn { tenant: push.tenant.clone(), most }
+}
+
+/// As others are told who holds what they wait for.
+pub(super) fn describe(push: &Push) -> String {
+    format!("{}'s push of {}", push.user, push.commit.short())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::manifest::Process as Wish;
+    use crate::marathon::App;
+
+    fn running(id: &str, instances: u32, cpus: f64, mem: f64) -> AppInfo {
+        AppInfo::new(App { instances, cpus, mem, disk: 1.0, ..App::new(id.parse().unwrap()) })
+    }
+    fn formation(of: &[(&str, u32, f64, u64)]) -> Formation {
+        let wishes = of.iter().map(|(name, instances, cpus, mem)| {
+            let command = Some("./run".to_owned());
+            let wish =
+                Wish { command, instances: Some(*instances), cpus: Some(*cpus), mem: Some(*mem), ..Wish::default() };
+            (name.parse().unwrap(), wish)
+        });
+        super::super::formation::formation(&[], &wishes.collect::<BTreeMap<_, _>>(), None).unwrap()
+    }
+    fn share(cpus: f64, mem: u64, disk: u64) -> Share {
+        Share { cpus: Cpus::nearest(cpus), mem, disk }
+    }
+
+    #[test]
+    fn a_new_app_asks_for_all_its_instances_beside_everything_there_is() {
+        let apps = [running("/wiki/web", 2, 0.5, 100.5), running("/wiki/worker", 0, 4.0, 9.0)];
+        let asked = formation(&[("web", 3, 0.1, 256), ("worker", 1, 2.0, 64), ("idle", 0, 99.0, 9999)]);
+        let (others, demand) = figures(&apps, &"shop".parse().unwrap(), &asked);
+        assert_eq!(others, InUse { share: share(1.0, 202, 2), apps: 1 });
+        let expected = Demand {
+            share: share(2.3, 832, 0),
+            is_new_app: true,
+            retained: share(0.0, 0, 0),
+            largest: share(2.0, 256, 0),
+        };
+        assert_eq!(demand, expected);
+    }
+
+    #[test]
+    fn what_an_app_has_already_counts_only_as_far_as_it_stays_until_new_instances_serve() {
+        let apps =
+            [running("/shop/web", 4, 0.5, 100.0), running("/shop/gone", 9, 9.0, 900.0), running("/wiki", 1, 1.0, 1.0)];
+        let (others, demand) = figures(&apps, &"shop".parse().unwrap(), &formation(&[("web", 3, 1.0, 200)]));
+        assert_eq!(others, InUse { share: share(1.0, 1, 1), apps: 1 });
+        let expected = Demand {
+            share: share(3.0, 600, 0),
+            is_new_app: false,
+            retained: share(1.5, 300, 3),
+            largest: share(1.0, 200, 0),
+        };
+        assert_eq!(demand, expected);
+    }
+
+    #[test]
+    fn a_limit_of_builds_alone_asks_nobody_what_runs() {
+        assert!(!limits_apps(&Quota { builds: NonZeroU32::new(1), ..Quota::default() }));
+        assert!(limits_apps(&Quota { apps: Some(0), ..Quota::default() }));
+    }
+}
