@@ -22,6 +22,7 @@ mod keys;
 mod people;
 mod pipeline;
 mod platform;
+mod quota;
 mod shell;
 mod stack;
 mod strangers;

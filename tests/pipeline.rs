@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
+use std::num::NonZeroU32;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
@@ -676,4 +677,30 @@ async fn a_push_that_would_undo_the_one_it_waited_for_is_refused_before_it_build
     let reason = second.reason();
     assert!(reason.starts_with("another push moved deployed meanwhile: fetch it"), "{reason}");
     assert!(!second.text().contains("Building"), "{}", second.text());
+}
+
+#[tokio::test]
+async fn a_build_over_the_tenants_quota_waits_until_another_one_has_ended() {
+    let lab = Lab::serving(|platform| platform.quota.builds = NonZeroU32::new(1));
+    let (shop, wiki) = (app("sleep 1"), app("true"));
+    let first = Lab::push_of(&shop, PushOptions::default());
+    let second = Push { app: "wiki".parse().unwrap(), ..Lab::push_of(&wiki, PushOptions::default()) };
+    let impatient = PushOptions { no_wait: true, ..PushOptions::default() };
+    let third = Push { push: PushId::random(), options: impatient, ..second.clone() };
+    let slot = StorePath::root().join("tenants").join("dev").join("builds").join(1);
+    let platform = Platform { build_logs: lab.home.path().join("logs-of-wiki"), ..lab.platform.clone() };
+    let said = Mutex::new(Vec::new());
+    let (first, second) = tokio::join!(lab.run(first), async {
+        while platform.store.lease_holder(&slot).await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let reason = run(third, &platform, &|_| {}).await.unwrap_err().reason();
+        assert!(reason.starts_with("build failed: 1 builds of tenant `dev` are under way"), "{reason}");
+        run(second, &platform, &|progress| said.lock().unwrap().push(progress)).await.map(drop)
+    });
+    live_at(&first);
+    second.unwrap();
+    let waited = Progress::Step("Waiting until one of 1 builds of tenant `dev` has ended (at most 1m)".to_owned());
+    assert!(said.lock().unwrap().contains(&waited), "{said:?}");
+    assert!(platform.store.lease_holder(&slot).await.unwrap().is_none());
 }
