@@ -694,13 +694,18 @@ async fn a_build_over_the_tenants_quota_waits_until_another_one_has_ended() {
         while platform.store.lease_holder(&slot).await.unwrap().is_none() {
             tokio::task::yield_now().await;
         }
-        let reason = run(third, &platform, &|_| {}).await.unwrap_err().reason();
-        assert!(reason.starts_with("build failed: 1 builds of tenant `dev` are under way"), "{reason}");
-        run(second, &platform, &|progress| said.lock().unwrap().push(progress)).await.map(drop)
+        let reason = run(third, &platform, anybody, &|_| {}).await.unwrap_err().reason();
+        assert!(
+            reason.starts_with(
+                "build failed: as many builds of tenant `dev` are under way as its quota allows at once (1)"
+            ),
+            "{reason}"
+        );
+        run(second, &platform, anybody, &|progress| said.lock().unwrap().push(progress)).await.map(drop)
     });
     live_at(&first);
     second.unwrap();
-    let waited = Progress::Step("Waiting until one of 1 builds of tenant `dev` has ended (at most 1m)".to_owned());
-    assert!(said.lock().unwrap().contains(&waited), "{said:?}");
+    let waited = "Waiting at most 1m until another build of tenant `dev` has ended: its quota allows 1 at once";
+    assert!(said.lock().unwrap().contains(&Progress::Step(waited.to_owned())), "{said:?}");
     assert!(platform.store.lease_holder(&slot).await.unwrap().is_none());
 }

@@ -1,5 +1,7 @@
 //! A tenant's quota, from a laptop: set by an owner, held against pushes, and by the tenant's Marathon.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::http::{address_of, get};
@@ -84,4 +86,28 @@ fn a_push_over_the_quota_is_refused_before_it_builds_and_deploys_once_the_quota_
     let lifted: Value = alice.paas(["tenant", "quota", "show", "dev", "--json"]).ok().json();
     assert!(lifted["quota"].as_object().unwrap().values().all(Value::is_null), "{lifted}");
     assert_ne!(serves(&address), "");
+}
+
+/// The engine, and with it whoever follows the deployment, would lose it.
+#[test]
+fn a_change_of_the_quota_waits_for_the_deployment_that_is_under_way() {
+    let platform = TestPlatform::start_with(&[("PAAS_BUILD_IMAGE", stack_image())]);
+    let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
+    let _ = alice.paas(["tenant", "create", "dev"]).ok();
+    let project = Project::from_fixture("procfile");
+    project.write("paas.yml", "processes: {web: {command: 'sleep 5; exec ./serve', cpus: 0.1, mem: 64}}\n");
+    project.commit("slow to serve");
+    std::thread::scope(|scope| {
+        let pushed = scope.spawn(|| project.push(&alice.ssh(), &[&platform.remote("dev", "shop"), "HEAD:main"]));
+        let deadline = Instant::now() + Duration::from_mins(2);
+        let is_posted = || alice.paas(["tenant", "quota", "show", "dev", "--json"]).ok().json()["in_use"]["apps"] == 1;
+        while !is_posted() {
+            assert!(Instant::now() < deadline && !pushed.is_finished(), "it was never seen to be deployed");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let set = alice.paas(["tenant", "quota", "set", "dev", "--cpus", "4"]).ok();
+        assert!(pushed.is_finished(), "{}", set.err);
+        assert_ne!(serves(&pushed.join().unwrap().live_at()), "");
+    });
+    assert!(engine_arguments(&platform).contains("--cpus 4"));
 }

@@ -48,6 +48,8 @@ fn matrix() -> BTreeMap<&'static str, Reach> {
         ("tenant members list", Tenant(&["tenant", "members", "list", "--tenant", TENANT])),
         ("tenant members remove", Tenant(&["tenant", "members", "remove", "alice", "--tenant", TENANT])),
         ("tenant members set-role", Tenant(&["tenant", "members", "set-role", "mallory", "owner", "--tenant", TENANT])),
+        ("tenant quota set", Tenant(&["tenant", "quota", "set", TENANT, "--cpus", "64"])),
+        ("tenant quota show", Tenant(&["tenant", "quota", "show", TENANT])),
         ("tenant show", Tenant(&["tenant", "show", TENANT, "--json"])),
         ("tenant token create", Tenant(&["tenant", "token", "create", "--tenant", TENANT])),
         ("tenant token list", Tenant(&["tenant", "token", "list", "--tenant", TENANT])),

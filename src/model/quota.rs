@@ -23,9 +23,6 @@ impl Cpus {
     pub fn nearest(number: f64) -> Self {
         if number.is_nan() { Self::default() } else { Self((number.clamp(0.0, Self::MOST) * 1000.0).round() as u64) }
     }
-    pub const fn thousandths(self) -> u64 {
-        self.0
-    }
 }
 impl TryFrom<f64> for Cpus {
     type Error = InvalidCpus;
@@ -131,13 +128,11 @@ impl Quota {
     /// Refuses what does not fit beside `others`, which is what the tenant's other apps have.
     pub fn admit(&self, others: &InUse, demand: &Demand) -> Result<(), OverQuota> {
         let mut excesses = Vec::new();
-        let amounts: [(Resource, Option<u64>, fn(&Share) -> u64); 3] = [
-            (Resource::Cpus, self.cpus.map(Cpus::thousandths), |share| share.cpus.0),
-            (Resource::Mem, self.mem, |share| share.mem),
-            (Resource::Disk, self.disk, |share| share.disk),
-        ];
-        for (resource, quota, of) in amounts {
+        let limits =
+            [(Resource::Cpus, self.cpus.map(|cpus| cpus.0)), (Resource::Mem, self.mem), (Resource::Disk, self.disk)];
+        for (resource, quota) in limits {
             let Some(quota) = quota else { continue };
+            let of = |share: &Share| resource.of(share);
             let in_use = of(&others.share);
             let beside_old = in_use.saturating_add(of(&demand.retained));
             excesses.extend(
@@ -161,6 +156,15 @@ enum Resource {
 }
 
 impl Resource {
+    /// Of instances; of apps they have none.
+    const fn of(self, share: &Share) -> u64 {
+        match self {
+            Self::Cpus => share.cpus.0,
+            Self::Mem => share.mem,
+            Self::Disk => share.disk,
+            Self::Apps => 0,
+        }
+    }
     fn shown(self, amount: u64) -> String {
         if self == Self::Cpus { Cpus(amount).to_string() } else { amount.to_string() }
     }

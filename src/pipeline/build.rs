@@ -58,7 +58,7 @@ pub enum BuildError {
     #[error("Docker has no builder image `{image}`; `paas stack build` makes the default one")]
     NoBuilder { image: String },
     #[error(
-        "{most} builds of tenant `{tenant}` are under way, as many as its quota allows at once; push again later, or see \
+        "as many builds of tenant `{tenant}` are under way as its quota allows at once ({most}); push again later, or see \
          `paas tenant quota show {tenant}`"
     )]
     NoTurn { tenant: TenantName, most: NonZeroU32 },

@@ -271,11 +271,12 @@ pub async fn run(
     quota::foresee(&source, previous.as_ref(), &push, platform).await?;
     let built = build::build(&source, &push, platform, say).await?;
     let image = publish::publish(&built, &push, platform, say).await?;
+    let draft = draft(source, built, image, previous.as_ref())?;
+    let held_quota = quota::take(&draft.formation, &push, platform).await?;
+    // The last that is asked: whatever is waited for comes before.
     if !allowed().await.map_err(PushError::Undecided)? {
         return Err(PushError::NotAllowed);
     }
-    let draft = draft(source, built, image, previous.as_ref())?;
-    let held_quota = quota::take(&draft.formation, &push, platform).await?;
     let release = record(draft, &push, &releases, say).await?;
     let (release, address) = deploy(release, held_quota, previous.as_ref(), &push, &releases, platform, say).await?;
 

@@ -90,17 +90,22 @@ fn share(process: &Process) -> Share {
 pub(super) async fn build_turn(push: &Push, platform: &Platform, say: Say<'_>) -> Result<Option<Lease>, BuildError> {
     let Some(most) = platform.quota.builds else { return Ok(None) };
     let who = describe(push);
-    let places: Vec<_> = (1..=most.get()).map(|slot| Places::build_slot(&push.tenant, slot)).collect();
-    for place in &places {
-        if let LeaseAttempt::Held(lease) = platform.store.try_lease(place, &who).await? {
+    let mut places = Vec::new();
+    for slot in 1..=most.get() {
+        let place = Places::build_slot(&push.tenant, slot);
+        if let LeaseAttempt::Held(lease) = platform.store.try_lease(&place, &who).await? {
             return Ok(Some(lease));
         }
+        places.push(place);
     }
     if push.options.no_wait {
         return Err(no_turn(push, most));
     }
     let patience = Period::from_secs(platform.patience.as_secs());
-    let wait = format!("Waiting until one of {most} builds of tenant `{}` has ended (at most {patience})", push.tenant);
+    let wait = format!(
+        "Waiting at most {patience} until another build of tenant `{}` has ended: its quota allows {most} at once",
+        push.tenant
+    );
     say(Progress::Step(wait));
     let mut waits: Vec<_> = places.iter().map(|place| platform.store.lease(place, &who, platform.patience)).collect();
     while !waits.is_empty() {

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use super::{
     Changes, Place, START_PATIENCE, Tenant, TenantEngines, TenantError, TenantMarathon, TenantRecord, definition,
-    failed, read, serving_task, until,
+    failed, marathon_of, read, serving_task, until,
 };
 use crate::marathon::{App, Client, ClientError, DeploymentResult};
 use crate::model::{InUse, QuotaChange, TenantName};
 use crate::store::{Lease, LeaseAttempt, Store, StoreError};
 
 /// How long others may take who hold the quota: a push while it is posted, a change while the Marathon starts anew.
-const TURN_PATIENCE: Duration = Duration::from_mins(3);
+const TURN_PATIENCE: Duration = Duration::from_mins(4);
+/// How long deployments may take to end before the Marathon does.
+const DEPLOYMENTS_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Changes the quota, and waits until the tenant's Marathon serves with it. Its apps run on meanwhile.
 ///
@@ -31,9 +33,20 @@ pub async fn set_quota(
     let posted = root.app(&definition::app_id(name)).await.map_err(TenantError::Root)?;
     let posted = posted.ok_or_else(|| TenantError::NotServing(name.clone()))?;
     if posted.app.args != wanted.args {
+        say("letting its deployments end");
+        let _ = deployments_ended(store, root, name).await;
         start_anew(root, &wanted, name, say).await?;
     }
     Ok(tenant)
+}
+
+/// Waits a while for the deployments that are under way, since whoever follows one loses sight of it with the Marathon.
+/// One that is stuck does not hold up the change for ever, and a Marathon that does not serve is started anew at once.
+async fn deployments_ended(store: &dyn Store, root: &Client, name: &TenantName) -> Result<(), TenantError> {
+    let client = marathon_of(store, root, name).await?.client()?;
+    let changes = Changes::follow(&client).await.map_err(|cause| failed(name, cause))?;
+    let ended = || async { Ok(client.deployments().await?.is_empty().then_some(())) };
+    until(&client, changes, DEPLOYMENTS_PATIENCE, ended).await.map(drop).map_err(|cause| failed(name, cause))
 }
 
 /// What the apps of a tenant's Marathon ask for in all.
