@@ -35,6 +35,8 @@ enum Place<'a> {
     Tenant(&'a TenantName),
     /// No record: the name of the lease of whoever changes the quota, or holds a push against it.
     Quota(&'a TenantName),
+    /// The pipeline's records of apps; each is also the name of the lease that a push to the app holds.
+    Apps(&'a TenantName),
     Members(&'a TenantName),
     Member(&'a TenantName, &'a UserName),
     Tokens,
@@ -54,6 +56,7 @@ impl Place<'_> {
             Self::Tenants => StorePath::root().join("tenants"),
             Self::Tenant(name) => Self::Tenants.path().join(name),
             Self::Quota(tenant) => Self::Tenant(tenant).path().join("quota"),
+            Self::Apps(tenant) => Self::Tenant(tenant).path().join("apps"),
             Self::Members(tenant) => Self::Tenant(tenant).path().join("members"),
             Self::Member(tenant, user) => Self::Members(tenant).path().join(user),
             Self::Tokens => StorePath::root().join("tokens"),

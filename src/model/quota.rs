@@ -245,6 +245,10 @@ pub struct QuotaChange {
 }
 
 impl QuotaChange {
+    /// Of what instances may ask for, which the tenant's Marathon holds.
+    pub const fn is_of_share(&self) -> bool {
+        self.cpus.is_some() || self.mem.is_some() || self.disk.is_some()
+    }
     #[must_use]
     pub fn applied_to(&self, quota: &Quota) -> Quota {
         Quota {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Changes, Place, START_PATIENCE, Tenant, TenantEngines, TenantError, TenantMarathon, TenantRecord, definition,
-    failed, marathon_of, read, serving_task, until,
+    failed, names_below, read, serving_task, until,
 };
 use crate::marathon::{App, Client, ClientError, DeploymentResult};
 use crate::model::{InUse, QuotaChange, TenantName};
@@ -12,13 +12,15 @@ use crate::store::{Lease, LeaseAttempt, Store, StoreError};
 
 /// How long others may take who hold the quota: a push while it is posted, a change while the Marathon starts anew.
 const TURN_PATIENCE: Duration = Duration::from_mins(4);
-/// How long deployments may take to end before the Marathon does.
-const DEPLOYMENTS_PATIENCE: Duration = Duration::from_mins(1);
+/// How long pushes may take to end before the Marathon does.
+const PUSHES_PATIENCE: Duration = Duration::from_mins(1);
+/// As others are told who holds what they wait for.
+const CHANGE: &str = "a change of the quota";
 
 /// Changes the quota, and waits until the tenant's Marathon serves with it. Its apps run on meanwhile.
 ///
-/// The change is kept before the Marathon is told, so that it holds for pushes at once; whoever was interrupted, or had
-/// an error, makes it again. Dropping the future leaves it as far as it was.
+/// The change is kept before the Marathon is told, so that it holds for all later pushes; whoever was interrupted, or
+/// had an error, makes it again. Dropping the future leaves it as far as it was.
 pub async fn set_quota(
     store: &dyn Store,
     root: &Client,
@@ -27,26 +29,38 @@ pub async fn set_quota(
     change: &QuotaChange,
     say: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Tenant, TenantError> {
+    // Apps before the quota, as a push takes them.
+    let _no_pushes = if change.is_of_share() {
+        say("letting the pushes end that are under way");
+        no_pushes(store, name).await?
+    } else {
+        Vec::new()
+    };
     let _turn = turn(store, name).await?;
     let tenant = keep(store, name, change).await?;
     let wanted = engines.app(name, &tenant.credentials, &tenant.quota);
     let posted = root.app(&definition::app_id(name)).await.map_err(TenantError::Root)?;
     let posted = posted.ok_or_else(|| TenantError::NotServing(name.clone()))?;
-    if posted.app.args != wanted.args {
-        say("letting its deployments end");
-        let _ = deployments_ended(store, root, name).await;
+    if change.is_of_share() && posted.app.args != wanted.args {
         start_anew(root, &wanted, name, say).await?;
     }
     Ok(tenant)
 }
 
-/// Waits a while for the deployments that are under way, since whoever follows one loses sight of it with the Marathon.
-/// One that is stuck does not hold up the change for ever, and a Marathon that does not serve is started anew at once.
-async fn deployments_ended(store: &dyn Store, root: &Client, name: &TenantName) -> Result<(), TenantError> {
-    let client = marathon_of(store, root, name).await?.client()?;
-    let changes = Changes::follow(&client).await.map_err(|cause| failed(name, cause))?;
-    let ended = || async { Ok(client.deployments().await?.is_empty().then_some(())) };
-    until(&client, changes, DEPLOYMENTS_PATIENCE, ended).await.map(drop).map_err(|cause| failed(name, cause))
+/// Waits a while for the pushes that are under way, since whoever follows a deployment loses sight of it with the
+/// Marathon, and keeps others from beginning. One that takes long does not hold up the change for ever.
+async fn no_pushes(store: &dyn Store, name: &TenantName) -> Result<Vec<Lease>, TenantError> {
+    let deadline = tokio::time::Instant::now() + PUSHES_PATIENCE;
+    let apps = Place::Apps(name);
+    let mut held = Vec::new();
+    for app in names_below(store, apps).await? {
+        let Ok(app) = apps.path().try_join(&app) else { continue };
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        if let LeaseAttempt::Held(lease) = store.lease(&app, CHANGE, left).await? {
+            held.push(lease);
+        }
+    }
+    Ok(held)
 }
 
 /// What the apps of a tenant's Marathon ask for in all.
@@ -59,7 +73,7 @@ pub async fn in_use(marathon: &TenantMarathon, name: &TenantName) -> Result<InUs
 }
 
 async fn turn(store: &dyn Store, name: &TenantName) -> Result<Lease, TenantError> {
-    match store.lease(&Place::Quota(name).path(), "a change of the quota", TURN_PATIENCE).await? {
+    match store.lease(&Place::Quota(name).path(), CHANGE, TURN_PATIENCE).await? {
         LeaseAttempt::Held(lease) => Ok(lease),
         LeaseAttempt::Busy(holder) => {
             let holder = holder.map_or_else(|| "somebody".to_owned(), |holder| holder.who);
@@ -145,5 +159,21 @@ mod tests {
         let old = br#"{"created":"2026-11-23T12:03:04Z","credentials":"dev:hunter2"}"#;
         store.create(&Place::Tenant(&name("dev")).path(), old.to_vec()).await.unwrap();
         assert_eq!(get(&store, &name("dev")).await.unwrap().unwrap().quota, Quota::default());
+    }
+
+    #[tokio::test]
+    async fn a_change_waits_for_the_pushes_that_are_under_way_and_keeps_others_from_beginning() {
+        let (_directory, store) = store();
+        let dev = name("dev");
+        let shop = Place::Apps(&dev).path().join("shop");
+        store.ensure(&shop).await.unwrap();
+        let LeaseAttempt::Held(push) = store.try_lease(&shop, "a push").await.unwrap() else { panic!("it is free") };
+        let mut waiting = std::pin::pin!(no_pushes(&store, &dev));
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut waiting).await.is_err());
+        drop(push);
+        let held = waiting.await.unwrap();
+        assert_eq!(store.lease_holder(&shop).await.unwrap().unwrap().who, CHANGE);
+        drop(held);
+        assert!(no_pushes(&store, &name("prod")).await.unwrap().is_empty());
     }
 }
