@@ -82,6 +82,9 @@ _paas() {
             paas__subcmd__tenant,members)
                 cmd="paas__subcmd__tenant__subcmd__members"
                 ;;
+            paas__subcmd__tenant,quota)
+                cmd="paas__subcmd__tenant__subcmd__quota"
+                ;;
             paas__subcmd__tenant,show)
                 cmd="paas__subcmd__tenant__subcmd__show"
                 ;;
@@ -99,6 +102,12 @@ _paas() {
                 ;;
             paas__subcmd__tenant__subcmd__members,set-role)
                 cmd="paas__subcmd__tenant__subcmd__members__subcmd__set__subcmd__role"
+                ;;
+            paas__subcmd__tenant__subcmd__quota,set)
+                cmd="paas__subcmd__tenant__subcmd__quota__subcmd__set"
+                ;;
+            paas__subcmd__tenant__subcmd__quota,show)
+                cmd="paas__subcmd__tenant__subcmd__quota__subcmd__show"
                 ;;
             paas__subcmd__tenant__subcmd__token,create)
                 cmd="paas__subcmd__tenant__subcmd__token__subcmd__create"
@@ -617,7 +626,7 @@ _paas() {
             return 0
             ;;
         paas__subcmd__tenant)
-            opts="-q -h -V --home --host --client --json --quiet --no-color --help --version create list show delete members token join"
+            opts="-q -h -V --home --host --client --json --quiet --no-color --help --version create list show delete members token quota join"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -885,6 +894,104 @@ _paas() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        paas__subcmd__tenant__subcmd__quota)
+            opts="-q -h -V --home --host --client --json --quiet --no-color --help --version set show"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        paas__subcmd__tenant__subcmd__quota__subcmd__set)
+            opts="-q -h -V --cpus --mem --disk --apps --builds --home --host --client --json --quiet --no-color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --cpus)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mem)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --disk)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --apps)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --builds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        paas__subcmd__tenant__subcmd__quota__subcmd__show)
+            opts="-q -h -V --home --host --client --json --quiet --no-color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --home)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

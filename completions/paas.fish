@@ -40,7 +40,7 @@ complete -c paas -n "__fish_paas_needs_command" -f -a "engine" -d 'Run apps in t
 complete -c paas -n "__fish_paas_needs_command" -f -a "keys" -d 'Register, list and remove the SSH keys that may push'
 complete -c paas -n "__fish_paas_needs_command" -f -a "stack" -d 'Make the default builder image'
 complete -c paas -n "__fish_paas_needs_command" -f -a "status" -d 'Show what serves: Docker, the root Marathon, sshd, the tenants\' Marathons'
-complete -c paas -n "__fish_paas_needs_command" -f -a "tenant" -d 'Create, list, show and delete tenants; their members and tokens'
+complete -c paas -n "__fish_paas_needs_command" -f -a "tenant" -d 'Create, list, show and delete tenants; their members, tokens and quotas'
 complete -c paas -n "__fish_paas_needs_command" -f -a "uninstall" -d 'Take back what `paas install` made; the data stays'
 complete -c paas -n "__fish_paas_needs_command" -f -a "up" -d 'Start the one-machine platform: the root engine and an sshd of its own'
 complete -c paas -n "__fish_paas_needs_command" -f -a "users" -d 'List, show, rename and remove users'
@@ -189,21 +189,22 @@ complete -c paas -n "__fish_paas_using_subcommand status" -s q -l quiet -d 'Say 
 complete -c paas -n "__fish_paas_using_subcommand status" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c paas -n "__fish_paas_using_subcommand status" -s V -l version -d 'Print version'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -l client -d 'What the `paas` of a laptop tells of itself' -r
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -l json -d 'Answer with one JSON document'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -s h -l help -d 'Print help'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -s V -l version -d 'Print version'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "create" -d 'Create a tenant: start a Marathon of its own and wait until it serves'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "list" -d 'List the tenants'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "show" -d 'Show a tenant: its Marathon, its apps, how to push to it'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "delete" -d 'Delete a tenant: its apps, their repositories, builds and releases, and its Marathon'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "members" -d 'List, add and remove members, and change their roles'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "token" -d 'Create, list and revoke the tokens with which people join the tenant'
-complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token join" -f -a "join" -d 'Become a member of a tenant with a token, which is read from the terminal or standard input'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -f -a "create" -d 'Create a tenant: start a Marathon of its own and wait until it serves'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -f -a "list" -d 'List the tenants'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -f -a "show" -d 'Show a tenant: its Marathon, its apps, how to push to it'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -f -a "delete" -d 'Delete a tenant: its apps, their repositories, builds and releases, and its Marathon'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -f -a "members" -d 'List, add and remove members, and change their roles'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -f -a "token" -d 'Create, list and revoke the tokens with which people join the tenant'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -f -a "quota" -d 'Set and show how much of the platform a tenant may have'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and not __fish_seen_subcommand_from create list show delete members token quota join" -f -a "join" -d 'Become a member of a tenant with a token, which is read from the terminal or standard input'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from create" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from create" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from create" -l client -d 'What the `paas` of a laptop tells of itself' -r
@@ -263,6 +264,16 @@ complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcom
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -f -a "create" -d 'Make a token and show it, once: only its hash is kept'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -f -a "list" -d 'List the tokens, which are known by their ids'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from token" -f -a "revoke" -d 'Revoke a token: from then on it opens nothing'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from quota" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from quota" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from quota" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from quota" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from quota" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from quota" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from quota" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from quota" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from quota" -f -a "set" -d 'Change limits; the word `none` lifts one, and what is not named stays'
+complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from quota" -f -a "show" -d 'Show the limits, and how much of them is in use'
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -l name -d 'What you are called from now on, if your key is a new one [default: what you are called on your own machine]' -r
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
 complete -c paas -n "__fish_paas_using_subcommand tenant; and __fish_seen_subcommand_from join" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
