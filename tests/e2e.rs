@@ -78,11 +78,7 @@ impl Paas {
 
     /// Containers of builds, also those that ended.
     fn builds(&self) -> BTreeSet<String> {
-        // Instances have the label from their image, but empty.
-        let home = format!("label=paas.home={}", self.platform.home().display());
-        let format = "{{.ID}} {{.Label \"paas.push\"}}";
-        let listed = docker(&["ps", "--all", "--filter", &home, "--filter", "label=paas.push", "--format", format]);
-        listed.lines().filter_map(|line| line.trim().split_once(' ')).map(|(id, _)| id.to_owned()).collect()
+        self.platform.builds()
     }
 
     fn containers(&self, filters: &[&str]) -> BTreeSet<String> {

@@ -1,6 +1,7 @@
 //! A team on two laptops: tenants, tokens, roles and their end, all over ssh.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -137,4 +138,63 @@ fn a_host_that_is_not_there_is_said_to_be_unreachable() {
     let platform = TestPlatform::prepare(&[]);
     let alice = Laptop::of("alice", platform.unknown_key("alice"), &platform);
     let _ = alice.paas(["tenant", "list"]).fails(4, &["cannot be reached by ssh"]);
+}
+
+/// What has not deployed does not deploy any more.
+#[test]
+fn a_push_in_flight_ends_when_its_user_is_removed() {
+    let platform = platform();
+    let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
+    let bob = Laptop::of("bob", platform.key_of("bob"), &platform);
+    let _ = alice.paas(["tenant", "create", "dev"]).ok();
+    let _ = alice.paas(["tenant", "members", "add", "bob", "--tenant", "dev"]).ok();
+    let slow = Project::from_fixture("slow-build");
+    let remote = platform.remote("dev", "slow");
+    std::thread::scope(|scope| {
+        let push = scope.spawn(|| slow.push(&bob.ssh(), &[&remote, "HEAD:main"]));
+        soon("the build began", || !platform.builds().is_empty());
+        let removed = alice.paas(["users", "remove", "bob"]).ok();
+        assert!(removed.err.contains("connections ended: 1"), "{}", removed.err);
+        let pushed = push.join().unwrap();
+        assert!(!pushed.accepted, "{}", pushed.output);
+    });
+    soon("no build is left", || platform.builds().is_empty());
+    assert!(
+        !platform.home().join("repositories/dev/slow.git").exists(),
+        "a first push that failed leaves no repository"
+    );
+    let audit = alice.paas(["audit", "--json"]).ok().json();
+    let told: Vec<String> = audit.as_array().unwrap().iter().map(line).collect();
+    assert!(!told.contains(&"bob push dev done".to_owned()), "{told:#?}");
+}
+
+#[track_caller]
+fn soon(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Neither what ssh can be told to send along, nor what names may look like, reaches anything that runs.
+#[test]
+fn nothing_of_the_clients_side_is_an_environment_or_an_option() {
+    let platform = TestPlatform::start();
+    let key = platform.key_of("alice");
+    let plain = platform.ssh_process(&key, "tenant list --json");
+    let hostile = "SetEnv=PAAS_HOME=/nowhere PAAS_HOST=nowhere PATH=/nowhere LD_PRELOAD=/nowhere.so GIT_DIR=/nowhere";
+    let mut ssh = std::process::Command::new(plain.get_program());
+    ssh.args(["-o", hostile]).args(plain.get_args());
+    let said: Said = ssh.output().unwrap().into();
+    assert_eq!(said.ok().json(), json!([]));
+
+    let alice = Laptop::of("alice", key, &platform);
+    let _ = alice.paas(["tenant", "create", "dev"]).ok();
+    let project = Project::from_fixture("static");
+    let pushed = project.push(&alice.ssh(), &[&platform.remote("dev", "odd"), "HEAD:refs/heads/--upload-pack=x"]);
+    // A branch that deploys nothing is stored under any name that git has for it.
+    assert!(pushed.accepted, "{}\n{}", pushed.porcelain, pushed.output);
+    let repository = platform.home().join("repositories/dev/odd.git");
+    assert!(repository.join("refs/heads/--upload-pack=x").exists());
 }

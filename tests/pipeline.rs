@@ -23,6 +23,7 @@ use paas::store::{SqliteStore, StorePath};
 use tempfile::TempDir;
 
 use crate::support::builder::{TestBuilder, docker};
+use crate::support::checking_proxy::CheckingProxy;
 use crate::support::http::{address_of, get};
 use crate::support::project::Project;
 use crate::support::registry::TestRegistry;
@@ -33,6 +34,8 @@ struct Lab {
     platform: Platform,
     builder: TestBuilder,
     engine: Option<Engine>,
+    /// Between the pipeline and the engine: every answer and event has to be as the contract says.
+    proxy: Option<CheckingProxy>,
 }
 
 /// The engine's program; it ends when this is dropped, and its containers go with the lab.
@@ -127,8 +130,10 @@ impl Lab {
     fn serving(change: impl FnOnce(&mut Platform)) -> Self {
         let home = tempfile::tempdir().unwrap();
         let engine = Engine::start(&home.path().join("engine"), &home.path().display().to_string());
-        let url = engine.url.clone();
-        Self::with(home, &url, Some(engine), change)
+        let proxy = CheckingProxy::start(address_of(&engine.url));
+        let mut lab = Self::with(home, &proxy.url(), Some(engine), change);
+        lab.proxy = Some(proxy);
+        lab
     }
 
     fn with(home: TempDir, marathon: &str, engine: Option<Engine>, change: impl FnOnce(&mut Platform)) -> Self {
@@ -153,7 +158,7 @@ impl Lab {
             build_logs: home.path().join("logs"),
         };
         change(&mut platform);
-        Self { home, platform, builder, engine }
+        Self { home, platform, builder, engine, proxy: None }
     }
 
     fn push_of(project: &Project, options: PushOptions) -> Push {
@@ -232,6 +237,11 @@ impl Drop for Lab {
             if !ids.trim().is_empty() {
                 let _ = Command::new("docker").args(remove).args(ids.split_whitespace()).output();
             }
+        }
+        if let Some(proxy) = self.proxy.take()
+            && !std::thread::panicking()
+        {
+            proxy.found_nothing_wrong();
         }
     }
 }

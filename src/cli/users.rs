@@ -146,7 +146,7 @@ impl Users {
                 let ended = platform::end_sessions(&settings.home, &removed.keys).await?;
                 let keys = removed.keys.len();
                 ui.note(format_args!(
-                    "`{name}` is removed: {keys} keys open nothing any more, {ended} connections ended"
+                    "`{name}` is removed; keys that open nothing any more: {keys}, connections ended: {ended}"
                 ))?;
                 ui.answer(&Gone(removed))
             }

@@ -45,11 +45,13 @@ impl CheckingProxy {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        // Bound here, since it may be started within a runtime, where none can be waited for.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let passage = Passage { upstream, client, seen: Arc::clone(&seen) };
         let router = axum::Router::new().fallback(pass).with_state(passage);
-        runtime.spawn(async move { axum::serve(listener, router).await });
+        runtime.spawn(async move { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await });
         Self { address, seen, runtime: Some(runtime) }
     }
 

@@ -1,5 +1,6 @@
 //! A whole platform of its own for a test: real sshd, real engine, real Docker, its own home, ports and system user.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -206,6 +207,17 @@ impl TestPlatform {
         words.extend(["-i".to_owned(), key.private().display().to_string()]);
         words.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option]));
         words
+    }
+
+    /// Containers of builds, also those that ended.
+    pub fn builds(&self) -> BTreeSet<String> {
+        // Instances have the label from their image, but empty.
+        let home = format!("label=paas.home={}", self.home().display());
+        let format = "{{.ID}} {{.Label \"paas.push\"}}";
+        let mut list = Command::new("docker");
+        list.args(["ps", "--all", "--filter", &home, "--filter", "label=paas.push", "--format", format]);
+        let listed = String::from_utf8_lossy(&list.output().unwrap().stdout).into_owned();
+        listed.lines().filter_map(|line| line.trim().split_once(' ')).map(|(id, _)| id.to_owned()).collect()
     }
 
     /// The remote that `git push` takes.
