@@ -415,6 +415,7 @@ impl TestEngine {
 
 impl Drop for TestEngine {
     fn drop(&mut self) {
+        const ENOUGH_LOOKS: u32 = 12;
         if std::thread::panicking() {
             eprintln!("the engine's log:\n{}", self.log());
         }
@@ -428,7 +429,8 @@ impl Drop for TestEngine {
         if !matches!(self.setup.docker, DockerAt::Machine) {
             return;
         }
-        // What Docker was doing for the engine when that was killed, it still does, so gone once is not gone.
+        // What Docker was doing for the engine when that was killed, it still does, so gone once is not gone. A busy one
+        // takes a second to make a network.
         let mut looks_without = 0;
         for _ in 0..100 {
             for id in self.containers() {
@@ -436,7 +438,7 @@ impl Drop for TestEngine {
             }
             run("docker", &["network", "rm", &self.network]);
             looks_without = if self.containers().is_empty() && !self.has_network() { looks_without + 1 } else { 0 };
-            if looks_without == 3 {
+            if looks_without == ENOUGH_LOOKS {
                 break;
             }
             std::thread::sleep(Duration::from_millis(100));
