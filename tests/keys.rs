@@ -219,3 +219,15 @@ fn sshd_is_told_what_a_registered_key_may_run_and_nothing_of_any_other() {
     home.keys(&["remove", ED25519_FINGERPRINT]).answers(&format!("{ED25519_FINGERPRINT}\n"));
     ask().answers("");
 }
+
+#[test]
+fn a_file_whose_name_is_no_text_is_a_file_like_any_other() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let home = Home::new();
+    let name = std::ffi::OsStr::from_bytes(b"key-\xff.pub");
+    std::fs::write(home.0.path().join(name), ED25519).unwrap();
+    let mut add = Command::new(PAAS);
+    add.env_clear().env("HOME", home.0.path()).env("PAAS_HOME", home.platform()).current_dir(home.0.path());
+    let added = add.args(["keys", "add"]).arg(name).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&added.stdout), format!("{ED25519_FINGERPRINT}\n"), "{added:?}");
+}

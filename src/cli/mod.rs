@@ -1,8 +1,9 @@
 //! The command line `paas`: one file per noun, each with its arguments, a call of the library, and the answer.
 //!
 //! A new noun is a file with a `#[derive(clap::Args)]` struct (or a subcommand enum) that has
-//! `pub(super) async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()>` (without `settings` where
-//! the command needs none), a variant of [`Noun`], and a line in [`Noun::run`].
+//! `pub(super) async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()>` (with what else the command
+//! needs of [`World`]) and, unless it only works where it is typed, `deed`, by which it is decided who may; a variant of
+//! [`Noun`], and a line in `place`, `deed` and `carry_out`. `tests/strangers.rs` wants to know how it is put to a tenant.
 
 mod audit;
 mod client;
@@ -294,12 +295,13 @@ impl Paas {
             Place::Here => None,
             Place::WorkTree | Place::Host => self.destination(&remotes, &vars)?.host(),
         };
-        let mut words = words_to_send(args)?;
+        let mut filled_in = Vec::new();
         if let Some(slot @ None) = self.noun.tenant_slot() {
             *slot = destination::tenant_of(&remotes, host.as_ref())?;
-            words.extend(slot.iter().flat_map(|tenant| ["--tenant".to_owned(), tenant.to_string()]));
+            filled_in.extend(slot.iter().flat_map(|tenant| ["--tenant".to_owned(), tenant.to_string()]));
         }
         if let (Place::Host, Some(host)) = (place, &host) {
+            let words = words_to_send(args)?.into_iter().chain(filled_in).collect();
             let user_home = user_home(&vars);
             let user = vars.iter().find(|(name, _)| name == "USER").map(|(_, user)| user.clone());
             let errand = self.noun.errand(words, user.as_deref(), user_home.as_deref())?;

@@ -130,55 +130,64 @@ pub async fn run(world: World) -> Result<Ended, Box<dyn Error + Send + Sync>> {
             Ok(say(&format!("{fingerprint}\n")))
         }
         Command::Session { user, key } => {
-            let command = original_command(&world.vars).map(str::to_owned);
             // Nothing that the client's side could have set counts as a setting.
             let settings = Settings::load(named, std::iter::empty())?;
             let who = Identity { user, key, from: client_address(&world.vars) };
-            let home = settings.home.path().to_owned();
-            let session = Session { who: who.clone(), settings, program: world.program };
-            Ok(match session.run(command.as_deref()).await? {
-                Outcome::Help => say(HELP),
-                Outcome::Version => say(VERSION),
-                Outcome::Git(status) => Ended::Status(status),
-                Outcome::Command(words) => Ended::Command { who, home, words },
-            })
+            session(who, settings, &world).await
         }
         Command::Newcomer { key_type, key_data } => {
-            let key = PublicKey::from_parts(&key_type, &key_data)?;
-            let (command, from) = (original_command(&world.vars), client_address(&world.vars));
-            let home = home(named)?;
-            Ok(match Request::parse(command.unwrap_or_default())? {
-                Request::Help => say(HELP),
-                Request::Version => say(VERSION),
-                // It may have become known since this connection began, which serves many commands.
-                Request::Command(words) => match registered(&home, &key).await? {
-                    Some(user) => {
-                        let who = Identity { user, key: key.fingerprint().clone(), from };
-                        Ended::Command { who, home: home.path().to_owned(), words }
-                    }
-                    None => Ended::Newcomer { key, from, home: home.path().to_owned(), words },
-                },
-                Request::ReceivePack(_) | Request::UploadPack(_) => {
-                    return Err(UnknownKey(key.fingerprint().clone()).into());
-                }
-            })
+            newcomer(PublicKey::from_parts(&key_type, &key_data)?, &home(named)?, &world.vars).await
         }
-        Command::Hook { hook } => {
-            let variable = |wanted: &str| {
-                world.vars.iter().find(|(name, _)| name == wanted).map(|(_, value)| PathBuf::from(value))
-            };
-            let run = HookRun {
-                push: PushContext::from_vars(world.vars.iter().cloned())?,
-                settings: Settings::load(variable(super::context::HOME), std::iter::empty())?,
-                repository: std::path::absolute(variable("GIT_DIR").unwrap_or_default())?,
-            };
-            match hook {
-                Hook::PreReceive => run.pre_receive(&mut std::io::stdin())?,
-                Hook::ProcReceive => run.proc_receive(&mut std::io::stdin(), &mut std::io::stdout()).await?,
-            }
-            Ok(Ended::Status(0))
-        }
+        Command::Hook { hook: which } => hook(which, &world.vars).await,
     }
+}
+
+/// One connection of a registered key.
+async fn session(who: Identity, settings: Settings, world: &World) -> Result<Ended, Box<dyn Error + Send + Sync>> {
+    let home = settings.home.path().to_owned();
+    let session = Session { who: who.clone(), settings, program: world.program.clone() };
+    Ok(match session.run(original_command(&world.vars)).await? {
+        Outcome::Help => say(HELP),
+        Outcome::Version => say(VERSION),
+        Outcome::Git(status) => Ended::Status(status),
+        Outcome::Command(words) => Ended::Command { who, home, words },
+    })
+}
+
+/// One connection of a key that nobody knew when it began.
+async fn newcomer(
+    key: PublicKey,
+    home: &Home,
+    vars: &[(String, String)],
+) -> Result<Ended, Box<dyn Error + Send + Sync>> {
+    let (from, place) = (client_address(vars), home.path().to_owned());
+    Ok(match Request::parse(original_command(vars).unwrap_or_default())? {
+        Request::Help => say(HELP),
+        Request::Version => say(VERSION),
+        // It may have become known since: a connection serves many commands.
+        Request::Command(words) => match registered(home, &key).await? {
+            Some(user) => {
+                let who = Identity { user, key: key.fingerprint().clone(), from };
+                Ended::Command { who, home: place, words }
+            }
+            None => Ended::Newcomer { key, from, home: place, words },
+        },
+        Request::ReceivePack(_) | Request::UploadPack(_) => return Err(UnknownKey(key.fingerprint().clone()).into()),
+    })
+}
+
+async fn hook(which: Hook, vars: &[(String, String)]) -> Result<Ended, Box<dyn Error + Send + Sync>> {
+    let variable = |wanted: &str| vars.iter().find(|(name, _)| name == wanted).map(|(_, value)| PathBuf::from(value));
+    let run = HookRun {
+        push: PushContext::from_vars(vars.iter().cloned())?,
+        settings: Settings::load(variable(super::context::HOME), std::iter::empty())?,
+        repository: std::path::absolute(variable("GIT_DIR").unwrap_or_default())?,
+    };
+    match which {
+        Hook::PreReceive => run.pre_receive(&mut std::io::stdin())?,
+        Hook::ProcReceive => run.proc_receive(&mut std::io::stdin(), &mut std::io::stdout()).await?,
+    }
+    Ok(Ended::Status(0))
 }
 
 /// Whose key it is, if anybody's.
