@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use super::keys::{self, KeyError};
 use super::members::{self, MemberError};
 use super::tenants::{self, TenantError};
+use super::tokens::{self, TokenError, TokenId};
 use super::users::{self, UserError};
-use crate::model::{Fingerprint, Role, TenantName, UserName};
+use crate::model::{AppName, Fingerprint, Role, Secret, TenantName, UserName};
 use crate::store::{Store, StoreError};
 
 /// Somebody who was let in: by which key, as whom.
@@ -59,6 +62,15 @@ pub enum Action<'a> {
     Own,
 }
 
+/// By what somebody may push to an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PushRight {
+    /// By their role, or as an admin.
+    Role,
+    /// By this deploy token, which their push brought.
+    Token(TokenId),
+}
+
 /// What an action needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need<'a> {
@@ -89,6 +101,8 @@ pub enum AccessError {
     Member(#[from] MemberError),
     #[error("the tenants could not be looked up")]
     Tenant(#[from] TenantError),
+    #[error("the token could not be looked up")]
+    Token(#[from] TokenError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -127,6 +141,27 @@ pub async fn may(store: &dyn Store, caller: &Caller, action: Action<'_>) -> Resu
     let allowed = standing(store, who, tenant).await?.is_some_and(|standing| need.is_met_by(standing));
     tracing::debug!(user = %who.user, ?action, allowed, "access decided");
     Ok(allowed)
+}
+
+/// By what the caller may push to the app now, if they may: as [`may`] says, else by the deploy token that `paas.yml`
+/// holds. A token alone opens nothing, its bearer's key has to be registered.
+pub async fn may_push(
+    store: &dyn Store,
+    caller: &Caller,
+    tenant: &TenantName,
+    app: &AppName,
+    token: Option<&Secret>,
+) -> Result<Option<PushRight>, AccessError> {
+    if tenants::get(store, tenant).await?.is_none() {
+        return Ok(None);
+    }
+    if may(store, caller, Action::Push(tenant)).await? {
+        return Ok(Some(PushRight::Role));
+    }
+    let (Some(token), true) = (token, may(store, caller, Action::Own).await?) else { return Ok(None) };
+    let found = tokens::deploys(store, token.reveal(), tenant, app, Timestamp::now()).await?;
+    tracing::debug!(user = %caller.name(), %tenant, %app, allowed = found.is_some(), "deploy token judged");
+    Ok(found.map(PushRight::Token))
 }
 
 /// What the caller is now; nothing when the key is not registered to that user.
@@ -276,6 +311,33 @@ mod tests {
         assert!(may(&store, &viewer, Action::Push(&dev)).await.unwrap());
         members::remove(&store, &dev, &user).await.unwrap();
         assert!(!may(&store, &viewer, Action::Read(&dev)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_deploy_token_lets_a_registered_key_push_to_its_app_alone() {
+        let People { store, dev, other, callers: [stranger, viewer, developer, ..], .. } = people().await;
+        let (shop, wiki): (AppName, AppName) = ("shop".parse().unwrap(), "wiki".parse().unwrap());
+        let made = tokens::create_deploy(&store, &dev, &shop, None, "(host)").await.unwrap();
+        let (token, by_token) = (Secret::new(made.token.expose()), Some(PushRight::Token(made.issued.id)));
+        for (caller, tenant, app, token, expected) in [
+            (&stranger, &dev, &shop, Some(&token), by_token.clone()),
+            (&viewer, &dev, &shop, Some(&token), by_token),
+            (&developer, &dev, &shop, Some(&token), Some(PushRight::Role)),
+            (&developer, &dev, &shop, None, Some(PushRight::Role)),
+            (&stranger, &dev, &wiki, Some(&token), None),
+            (&stranger, &other, &shop, Some(&token), None),
+            (&stranger, &"nowhere".parse().unwrap(), &shop, Some(&token), None),
+            (&stranger, &dev, &shop, None, None),
+            (&stranger, &dev, &shop, Some(&Secret::new("paas_dt_x")), None),
+        ] {
+            let found = may_push(&store, caller, tenant, app, token).await.unwrap();
+            assert_eq!(found, expected, "{} {tenant} {app} {token:?}", caller.name());
+        }
+        let nowhere = "nowhere".parse().unwrap();
+        assert_eq!(may_push(&store, &Caller::Host, &nowhere, &shop, None).await.unwrap(), None, "no such tenant");
+        let Caller::Key(who) = &stranger else { panic!("it has a key") };
+        keys::remove(&store, &who.key).await.unwrap();
+        assert_eq!(may_push(&store, &stranger, &dev, &shop, Some(&token)).await.unwrap(), None, "no key any more");
     }
 
     #[tokio::test]

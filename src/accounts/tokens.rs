@@ -21,7 +21,7 @@ use crate::store::{Change, Store, StoreError, Version};
 
 pub use redeem::{Joined, redeem};
 pub(super) use text::TokenHash;
-pub use text::{InvalidToken, InvalidTokenId, Purpose, Token, TokenId};
+pub use text::{InvalidToken, InvalidTokenId, Purpose, Token, TokenId, without_tokens};
 
 /// What a token gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,6 +243,18 @@ pub async fn deploys(
     let Some(owner) = tenants::get(store, tenant).await? else { return Ok(None) };
     let is_for_it = matches!(&stored.record.kind, TokenKind::Deploy { app: its } if its == app);
     Ok((is_for_it && stored.is_usable(&owner, now)).then(|| token.id()))
+}
+
+/// Whether anybody could deploy by a token now, to whichever tenant. Who may not see a tenant learns no more than this.
+pub async fn any_deploys(store: &dyn Store, now: Timestamp) -> Result<bool, TokenError> {
+    for hash in names_below(store, Place::Tokens).await?.into_iter().filter_map(TokenHash::from_name) {
+        let Some(stored) = Stored::read(store, hash).await? else { continue };
+        let is_over = stored.record.expires.is_some_and(|expires| expires <= now);
+        if matches!(stored.record.kind, TokenKind::Deploy { .. }) && !is_over {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes all tokens of a tenant that is going. One whose record is damaged opens nothing anyway.

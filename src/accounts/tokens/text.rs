@@ -1,5 +1,6 @@
 //! A token as its bearer has it: `paas_jt_` or `paas_dt_`, random letters and digits, a checksum.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -125,6 +126,26 @@ impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.id().as_str())
     }
+}
+
+/// Longest text that is a token, in bytes.
+const LONGEST: usize = "paas_jt_".len() + RANDOM_CHARS + CHECKSUM_CHARS;
+
+/// The text with an `x` for every character of a token in it that is secret; it is as long as before. For logs,
+/// terminals and images, which outlive whoever may see what is in them.
+pub fn without_tokens(text: &str) -> Cow<'_, str> {
+    let mut clean: Option<String> = None;
+    for purpose in Purpose::ALL {
+        for (at, prefix) in text.match_indices(purpose.prefix()) {
+            let secret = at + prefix.len();
+            let length = text[secret..].bytes().take_while(u8::is_ascii_alphanumeric).count();
+            if length >= LONGEST - prefix.len() {
+                let text = clean.get_or_insert_with(|| text.to_owned());
+                text.replace_range(secret..secret + length, &"x".repeat(length));
+            }
+        }
+    }
+    clean.map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 fn random_char() -> char {
@@ -283,6 +304,18 @@ mod tests {
         for bad in ["", "0123ABCD", "0123abc", "0123abcde", "../../ab", Token::random(Purpose::Join).expose()] {
             let message = bad.parse::<TokenId>().unwrap_err().to_string();
             assert!(bad.is_empty() || !message.contains(bad), "{message}");
+        }
+    }
+
+    #[test]
+    fn tokens_in_a_text_are_made_unreadable_and_nothing_moves() {
+        let (join, deploy) = (Token::random(Purpose::Join), Token::random(Purpose::Deploy));
+        let text = format!("a={}\ntoken: \"{}\" ä {0}", join.expose(), deploy.expose());
+        let clean = without_tokens(&text);
+        let crossed = "x".repeat(36);
+        assert_eq!(clean, format!("a=paas_jt_{crossed}\ntoken: \"paas_dt_{crossed}\" ä paas_jt_{crossed}"));
+        for kept in ["paas_dt_", "paas_dt_short", "no token", ""] {
+            assert!(matches!(without_tokens(kept), Cow::Borrowed(same) if same == kept));
         }
     }
 
