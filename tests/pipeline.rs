@@ -1,6 +1,7 @@
 //! The way of a push, from a commit to what serves: real git, Docker and SQLite, and a builder of a few files.
 
 use std::collections::BTreeMap;
+use std::future::{Ready, ready};
 use std::io::{BufRead as _, BufReader};
 use std::num::NonZeroU32;
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use paas::accounts::access::PushRight;
 use paas::docker::{Docker, Socket};
 use paas::git::Repository;
 use paas::marathon::{
@@ -16,10 +18,10 @@ use paas::marathon::{
 };
 use paas::model::{ByteSize, ImageRef, Quota, ReleaseNumber};
 use paas::pipeline::{
-    Builder, DeployRules, Platform, Progress, Push, PushError, PushId, PushOptions, Registry, Release, ReleaseState,
-    Released, abandon, run,
+    Builder, DeployRules, Permission, Platform, Progress, Push, PushError, PushId, PushOptions, Registry, Release,
+    ReleaseState, Released, Tenancy, abandon, run,
 };
-use paas::store::{SqliteStore, StorePath};
+use paas::store::{BoxedCause, SqliteStore, StorePath};
 use tempfile::TempDir;
 
 use crate::support::builder::{TestBuilder, docker};
@@ -111,9 +113,10 @@ impl Outcome {
     }
 }
 
-/// Whoever pushes may.
-async fn anybody() -> Result<bool, paas::store::BoxedCause> {
-    Ok(true)
+/// Whoever pushes may, and nothing is another than when they began.
+fn permission(platform: &Platform) -> impl Fn() -> Ready<Result<Option<Permission>, BoxedCause>> + Send + use<> {
+    let permission = Permission { by: PushRight::Role, tenancy: platform.tenancy.clone() };
+    move || ready(Ok(Some(permission.clone())))
 }
 
 impl Lab {
@@ -143,8 +146,7 @@ impl Lab {
             docker: Docker::at(Socket("/var/run/docker.sock".into())),
             home_label: home.path().display().to_string(),
             registry: None,
-            marathon: Client::new(marathon, None).unwrap(),
-            quota: Quota::default(),
+            tenancy: Tenancy { marathon: Client::new(marathon, None).unwrap(), quota: Quota::default() },
             builder: Builder {
                 image: builder.name().to_owned(),
                 ca_bundle: None,
@@ -186,7 +188,9 @@ impl Lab {
     async fn run(&self, push: Push) -> Outcome {
         let (repository, branch, commit) = (push.repository.clone(), push.branch.clone(), push.commit.clone());
         let said = Mutex::new(Vec::new());
-        let result = run(push, &self.platform, anybody, &|progress| said.lock().unwrap().push(progress)).await;
+        let result =
+            run(push, &self.platform, permission(&self.platform), &|progress| said.lock().unwrap().push(progress))
+                .await;
         let result = result.map(|released| {
             let repository = Repository::open(&repository).unwrap();
             repository.move_reference(&branch, released.branch_at.as_ref(), &commit, "pushed").unwrap();
@@ -363,7 +367,7 @@ async fn abandoning_a_push_ends_its_build_and_frees_the_app() {
                 let _ = started.send(());
             }
         };
-        run(push, &platform, anybody, &say).await.map(drop).map_err(|error| error.reason())
+        run(push, &platform, permission(&platform), &say).await.map(drop).map_err(|error| error.reason())
     });
     seen.recv().await.unwrap();
     let waiting = lab.run(Lab::push_of(&app, PushOptions { no_wait: true, ..PushOptions::default() })).await;
@@ -386,7 +390,7 @@ async fn a_push_that_is_dropped_leaves_no_container() {
         }
     };
     tokio::select! {
-        ended = run(push, &lab.platform, anybody, &say) => panic!("it ended: {:?}", ended.map_err(|error| error.reason())),
+        ended = run(push, &lab.platform, permission(&lab.platform), &say) => panic!("it ended: {:?}", ended.map_err(|error| error.reason())),
         _ = seen.recv() => {}
     }
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
@@ -469,7 +473,7 @@ async fn a_release_serves_when_its_push_says_so() {
     let release = lab.release(1).await;
     assert!(matches!(release.state, ReleaseState::Succeeded { .. }), "{:?}", release.state);
     assert_eq!(release.image, released.image);
-    let definition = lab.platform.marathon.app(&"/shop/web".parse().unwrap()).await.unwrap().unwrap().app;
+    let definition = lab.platform.tenancy.marathon.app(&"/shop/web".parse().unwrap()).await.unwrap().unwrap().app;
     assert_eq!(definition.labels["HAPROXY_0_VHOST"], "shop.example.org");
     assert_eq!(serde_json::to_value(&definition.env["PAAS_RELEASE"]).unwrap(), "v1");
 }
@@ -515,7 +519,7 @@ async fn a_release_that_fails_is_undone_and_its_last_words_are_shown() {
     outcome.says("       no such table: users\n");
     assert!(matches!(lab.release(2).await.state, ReleaseState::Failed { .. }));
 
-    let tasks = lab.platform.marathon.tasks(&"/shop/web".parse().unwrap()).await.unwrap().unwrap();
+    let tasks = lab.platform.tenancy.marathon.tasks(&"/shop/web".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(tasks.len(), 1, "{tasks:?}");
     let serving = format!("http://{}:{}", tasks[0].host, tasks[0].ports[0]);
     assert_eq!(get(address_of(&serving), "/page", None).unwrap().body, "first");
@@ -536,7 +540,7 @@ async fn a_first_release_that_fails_leaves_nothing() {
     app.commit("broken");
     let outcome = lab.push(&app).await;
     assert_eq!(outcome.reason(), "deploy failed: web exited with status 1; nothing serves");
-    assert_eq!(lab.platform.marathon.group(&"/shop".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(lab.platform.tenancy.marathon.group(&"/shop".parse().unwrap()).await.unwrap(), None);
     assert_eq!(lab.containers(), "");
 }
 
@@ -583,7 +587,7 @@ async fn with_a_registry_a_release_runs_by_digest() {
     assert_eq!(get(live_at(&outcome), "/page", None).unwrap().body, "published");
     let image = outcome.result.unwrap().image.to_string();
     assert!(image.starts_with(&format!("{host}/dev/shop@sha256:")), "{image}");
-    let definition = lab.platform.marathon.app(&"/shop/web".parse().unwrap()).await.unwrap().unwrap().app;
+    let definition = lab.platform.tenancy.marathon.app(&"/shop/web".parse().unwrap()).await.unwrap().unwrap().app;
     assert_eq!(definition.container.as_ref().unwrap().docker.as_ref().unwrap().image, image);
 }
 
@@ -594,7 +598,7 @@ async fn a_registry_that_is_away_fails_the_push_before_anything_is_deployed() {
     let app = site("unpublished");
     let outcome = lab.push(&app).await;
     assert!(outcome.reason().starts_with("publishing failed: "), "{}", outcome.reason());
-    assert_eq!(lab.platform.marathon.group(&"/shop".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(lab.platform.tenancy.marathon.group(&"/shop".parse().unwrap()).await.unwrap(), None);
     assert_eq!(lab.images().len(), 1, "the slug is kept for the next try");
 }
 
@@ -611,7 +615,7 @@ async fn somebody_elses_deployment_is_named_and_taken_over_only_when_asked() {
     let lab = Lab::serving(|_| {});
     let group = "/shop".parse().unwrap();
     let stuck = GroupUpdate::of_apps(vec![never_ready(lab.builder.name())]);
-    let held = lab.platform.marathon.put_group(&group, &stuck, false).await.unwrap();
+    let held = lab.platform.tenancy.marathon.put_group(&group, &stuck, false).await.unwrap();
     let app = site("waiting");
     let reason = lab.push(&app).await.reason();
     assert!(reason.contains(&format!("deployment {} holds the app", held.deployment_id)), "{reason}");
@@ -633,7 +637,7 @@ async fn the_deployment_of_a_push_that_was_killed_is_taken_over_unasked() {
         }
     };
     {
-        let mut killed = std::pin::pin!(run(push, &lab.platform, anybody, &say));
+        let mut killed = std::pin::pin!(run(push, &lab.platform, permission(&lab.platform), &say));
         tokio::select! {
             ended = &mut killed => panic!("it ended: {:?}", ended.map_err(|error| error.reason())),
             _ = seen.recv() => {}
@@ -691,7 +695,7 @@ async fn a_push_that_would_undo_the_one_it_waited_for_is_refused_before_it_build
 
 #[tokio::test]
 async fn a_build_over_the_tenants_quota_waits_until_another_one_has_ended() {
-    let lab = Lab::serving(|platform| platform.quota.builds = NonZeroU32::new(1));
+    let lab = Lab::serving(|platform| platform.tenancy.quota.builds = NonZeroU32::new(1));
     let (shop, wiki) = (app("sleep 1"), app("true"));
     let first = Lab::push_of(&shop, PushOptions::default());
     let second = Push { app: "wiki".parse().unwrap(), ..Lab::push_of(&wiki, PushOptions::default()) };
@@ -704,14 +708,14 @@ async fn a_build_over_the_tenants_quota_waits_until_another_one_has_ended() {
         while platform.store.lease_holder(&slot).await.unwrap().is_none() {
             tokio::task::yield_now().await;
         }
-        let reason = run(third, &platform, anybody, &|_| {}).await.unwrap_err().reason();
+        let reason = run(third, &platform, permission(&platform), &|_| {}).await.unwrap_err().reason();
         assert!(
             reason.starts_with(
                 "build failed: as many builds of tenant `dev` are under way as its quota allows at once (1)"
             ),
             "{reason}"
         );
-        run(second, &platform, anybody, &|progress| said.lock().unwrap().push(progress)).await.map(drop)
+        run(second, &platform, permission(&platform), &|progress| said.lock().unwrap().push(progress)).await.map(drop)
     });
     live_at(&first);
     second.unwrap();

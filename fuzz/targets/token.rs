@@ -17,7 +17,9 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         Err(invalid) => {
             let words = invalid.to_string();
             assert!(!words.contains(|c: char| c.is_control()), "{words:?}");
-            assert!(text.trim().len() < 24 || !words.contains(text.trim()), "{words:?}");
+            // No word of the messages is as long as what is secret in a token.
+            let secrets = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|run| run.len() >= 16);
+            secrets.for_each(|run| assert!(!words.contains(run), "{words:?}"));
         }
     }
 });

@@ -71,6 +71,13 @@ pub enum PushRight {
     Token(TokenId),
 }
 
+impl PushRight {
+    /// The token, when it is by one.
+    pub fn token(self) -> Option<TokenId> {
+        if let Self::Token(id) = self { Some(id) } else { None }
+    }
+}
+
 /// What an action needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need<'a> {

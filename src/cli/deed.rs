@@ -1,6 +1,7 @@
 //! What a command is about to do, said before it is done: by this it is decided whether it may, and the audit log tells
 //! it afterwards.
 
+use super::subject::no_tenant_named;
 use crate::accounts::access::{self, Action, Caller};
 use crate::accounts::audit::{AuditLog, Event, Outcome};
 use crate::model::TenantName;
@@ -114,9 +115,4 @@ async fn refusal(store: &dyn Store, caller: &Caller, deed: &Deed) -> anyhow::Res
         return Ok(Failure::new(Exit::Refused, what).advise("`paas tenant members list` shows who is one"));
     }
     Ok(super::tenant::not_there(tenant))
-}
-
-pub(super) fn no_tenant_named() -> Failure {
-    Failure::new(Exit::Usage, "which tenant? None is named, and no git remote here leads to one")
-        .advise("name it: `--tenant NAME`")
 }

@@ -8,7 +8,6 @@ use git2::Repository;
 use serde::Deserialize;
 
 use super::ssh_host::{AppRemote, SshHost};
-use crate::model::TenantName;
 use crate::settings::Settings;
 use crate::store::SqliteStore;
 use crate::ui::{Exit, Failure};
@@ -78,22 +77,6 @@ pub(super) fn remotes_here() -> Vec<AppRemote> {
     let names = names.iter().flatten().flatten().filter(|name| name.starts_with(REMOTE_PREFIX));
     // From the configuration, and not with the user's own replacements (`insteadOf`) in it.
     names.filter_map(|name| AppRemote::read(&config.get_string(&format!("remote.{name}.url")).ok()?)).collect()
-}
-
-/// The one tenant that the work tree's remotes to that host lead to, none when there are none; with several, somebody
-/// has to choose.
-pub(super) fn tenant_of(remotes: &[AppRemote], host: Option<&SshHost>) -> anyhow::Result<Option<TenantName>> {
-    let of_host = remotes.iter().filter(|remote| host.is_none_or(|host| remote.host.is_same_place(host)));
-    let tenants: BTreeSet<&TenantName> = of_host.map(|remote| &remote.tenant).collect();
-    match tenants.into_iter().collect::<Vec<_>>()[..] {
-        [] => Ok(None),
-        [tenant] => Ok(Some(tenant.clone())),
-        ref several => {
-            let names: Vec<_> = several.iter().map(ToString::to_string).collect();
-            let what = format!("which tenant? The git remotes here lead to {}: {}", names.len(), names.join(", "));
-            Err(Failure::new(Exit::Usage, what).advise("name one: `--tenant NAME`").into())
-        }
-    }
 }
 
 /// `~/.config/paas/config.yml`

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::deed::{Deed, Right, no_tenant_named};
-use super::tenant::OfTenant;
+use super::deed::{Deed, Right};
+use super::subject::{OfTenant, no_tenant_named};
 use crate::accounts::access::Caller;
 use crate::accounts::members::{self, Member, MemberError};
 use crate::model::{Role, UserName};

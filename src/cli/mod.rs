@@ -5,6 +5,7 @@
 //! needs of [`World`]) and, unless it only works where it is typed, `deed`, by which it is decided who may; a variant of
 //! [`Noun`], and a line in `place`, `deed` and `carry_out`. `tests/strangers.rs` wants to know how it is put to a tenant.
 
+mod apps;
 mod audit;
 mod client;
 mod deed;
@@ -24,6 +25,7 @@ mod ssh_host;
 mod stack;
 mod status;
 mod store;
+mod subject;
 mod tenant;
 mod tokens;
 mod uninstall;
@@ -38,7 +40,6 @@ use clap::Parser;
 
 use crate::accounts::PublicKey;
 use crate::accounts::access::{Caller, Identity};
-use crate::model::TenantName;
 use crate::settings::{Settings, SettingsError};
 use crate::ui::{Exit, Failure, Form, Ui, Wishes};
 use client::Client;
@@ -46,6 +47,7 @@ use deed::{Deed, Right};
 use destination::{Destination, Signs};
 use over_ssh::Errand;
 use ssh_host::{AppRemote, SshHost};
+use subject::Subject;
 
 /// What `paas --help` says after the options.
 const EXIT_STATUS: &str = "\
@@ -94,6 +96,7 @@ struct Global {
 
 #[derive(Debug, clap::Subcommand)]
 enum Noun {
+    Apps(apps::Apps),
     Audit(audit::Audit),
     Down(down::Down),
     Init(init::Init),
@@ -126,7 +129,9 @@ impl Noun {
                 Place::Here
             }
             Self::Init(_) => Place::WorkTree,
-            Self::Audit(_) | Self::Keys(_) | Self::Status(_) | Self::Tenant(_) | Self::Users(_) => Place::Host,
+            Self::Apps(_) | Self::Audit(_) | Self::Keys(_) | Self::Status(_) | Self::Tenant(_) | Self::Users(_) => {
+                Place::Host
+            }
         }
     }
 
@@ -140,6 +145,7 @@ impl Noun {
             | Self::Stack(_)
             | Self::Uninstall(_)
             | Self::Up(_) => return None,
+            Self::Apps(apps) => apps.deed(),
             Self::Audit(audit) => audit.deed(),
             Self::Keys(keys) => keys.deed(caller),
             Self::Status(_) => Deed::look(Right::SeeHost, "status"),
@@ -164,6 +170,7 @@ impl Noun {
 
     async fn carry_out(self, world: World, ui: &mut Ui) -> anyhow::Result<()> {
         match self {
+            Self::Apps(apps) => apps.run(&world.settings()?, &world.caller, ui).await,
             Self::Audit(audit) => audit.run(&world.settings()?, ui).await,
             Self::Down(down) => down.run(&world.settings()?, ui).await,
             Self::Init(init) => init.run(&world.settings()?, world.host, ui).await,
@@ -188,11 +195,12 @@ impl Noun {
         }
     }
 
-    /// Where the tenant is kept that the command is about, when it need not be named.
-    fn tenant_slot(&mut self) -> Option<&mut Option<TenantName>> {
+    /// What it is about, and need not be named.
+    fn subject(&mut self) -> Subject<'_> {
         match self {
-            Self::Tenant(tenant) => tenant.tenant_slot(),
-            _ => None,
+            Self::Apps(apps) => apps.subject(),
+            Self::Tenant(tenant) => tenant.subject(),
+            _ => Subject::default(),
         }
     }
 }
@@ -295,11 +303,7 @@ impl Paas {
             Place::Here => None,
             Place::WorkTree | Place::Host => self.destination(&remotes, &vars)?.host(),
         };
-        let mut filled_in = Vec::new();
-        if let Some(slot @ None) = self.noun.tenant_slot() {
-            *slot = destination::tenant_of(&remotes, host.as_ref())?;
-            filled_in.extend(slot.iter().flat_map(|tenant| ["--tenant".to_owned(), tenant.to_string()]));
-        }
+        let filled_in = self.noun.subject().fill(&remotes, host.as_ref())?;
         if let (Place::Host, Some(host)) = (place, &host) {
             let words = words_to_send(args)?.into_iter().chain(filled_in).collect();
             let user_home = user_home(&vars);

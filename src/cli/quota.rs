@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use serde::Serialize;
 
 use super::deed::{Deed, Right};
+use super::subject::{Spelling, Subject, no_tenant_named};
 use crate::accounts::tenants::{self, Tenant, TenantError};
 use crate::model::{Cpus, InUse, Limit, Quota, QuotaChange, TenantName};
 use crate::settings::Settings;
@@ -30,7 +31,8 @@ enum Verb {
 /// even if it is more than the new limit.
 #[derive(Debug, clap::Args)]
 struct Set {
-    name: TenantName,
+    /// [default: where the git remote of the work tree leads]
+    name: Option<TenantName>,
     /// The processors that all instances together may ask for
     #[arg(long, value_name = "N")]
     cpus: Option<Limit<Cpus>>,
@@ -51,7 +53,8 @@ struct Set {
 /// Show the limits, and how much of them is in use
 #[derive(Debug, clap::Args)]
 struct Show {
-    name: TenantName,
+    /// [default: where the git remote of the work tree leads]
+    name: Option<TenantName>,
 }
 
 impl Set {
@@ -63,10 +66,16 @@ impl Set {
 
 impl Quotas {
     pub(super) fn deed(&self) -> Deed {
-        match &self.verb {
-            Verb::Set(set) => Deed::change(Right::Manage, "tenant quota set").of(&set.name).to(set.change()),
-            Verb::Show(show) => Deed::look(Right::Read, "tenant quota show").of(&show.name),
-        }
+        let (deed, tenant) = match &self.verb {
+            Verb::Set(set) => (Deed::change(Right::Manage, "tenant quota set").to(set.change()), &set.name),
+            Verb::Show(show) => (Deed::look(Right::Read, "tenant quota show"), &show.name),
+        };
+        Deed { tenant: tenant.clone(), ..deed }
+    }
+
+    pub(super) fn subject(&mut self) -> Subject<'_> {
+        let (Verb::Set(Set { name, .. }) | Verb::Show(Show { name })) = &mut self.verb;
+        Subject::tenant(name, Spelling::Argument)
     }
 
     pub(super) async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
@@ -135,11 +144,12 @@ impl Set {
                 .advise("`--cpus 8` sets one, `--cpus none` lifts it")
                 .into());
         }
+        let name = self.name.ok_or_else(no_tenant_named)?;
         let (store, root) = super::tenant::reached(settings)?;
         let engines = super::tenant::engines(settings)?;
-        let progress = ui.progress(format_args!("Setting the quota of tenant `{}`:", self.name));
+        let progress = ui.progress(format_args!("Setting the quota of tenant `{name}`:"));
         let say = |step: &str| progress.say(step);
-        let set = progress.during(tenants::set_quota(&store, &root, &engines, &self.name, &change, &say)).await;
+        let set = progress.during(tenants::set_quota(&store, &root, &engines, &name, &change, &say)).await;
         drop(progress);
         let view = View::of(&set.map_err(explained)?, &store, settings).await;
         ui.answer(&view)?;
@@ -156,9 +166,10 @@ impl Set {
 
 impl Show {
     async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
-        let missing = || super::tenant::not_there(&self.name);
+        let name = self.name.ok_or_else(no_tenant_named)?;
+        let missing = || super::tenant::not_there(&name);
         let store = super::store::open_existing(settings)?.ok_or_else(missing)?;
-        let tenant = tenants::get(&store, &self.name).await?.ok_or_else(missing)?;
+        let tenant = tenants::get(&store, &name).await?.ok_or_else(missing)?;
         ui.answer(&View::of(&tenant, &store, settings).await)
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::deed::{Deed, Right};
+use super::subject::{Spelling, Subject, no_tenant_named};
 use super::{join, members, quota, tokens};
 use crate::accounts::access::{self, Caller};
 use crate::accounts::tenants::{self, Tenant, TenantEngines, TenantError};
@@ -32,14 +33,6 @@ enum Verb {
     Join(join::Join),
 }
 
-/// The tenant of a command that need not name it.
-#[derive(Debug, clap::Args)]
-pub(super) struct OfTenant {
-    /// [default: where the git remote of the work tree leads]
-    #[arg(long, global = true, value_name = "NAME")]
-    pub(super) tenant: Option<TenantName>,
-}
-
 /// Create a tenant: start a Marathon of its own and wait until it serves
 #[derive(Debug, clap::Args)]
 struct Create {
@@ -54,7 +47,8 @@ struct List {}
 /// Show a tenant: its Marathon, its apps, how to push to it
 #[derive(Debug, clap::Args)]
 struct Show {
-    name: TenantName,
+    /// [default: where the git remote of the work tree leads]
+    name: Option<TenantName>,
 }
 
 /// Delete a tenant: its apps, their repositories, builds and releases, and its Marathon
@@ -74,7 +68,7 @@ impl Tenants {
         match &self.verb {
             Verb::Create(create) => Deed::change(Right::CreateTenant, "tenant create").of(&create.name),
             Verb::List(_) => Deed::look(Right::Own, "tenant list"),
-            Verb::Show(show) => Deed::look(Right::Read, "tenant show").of(&show.name),
+            Verb::Show(show) => Deed { tenant: show.name.clone(), ..Deed::look(Right::Read, "tenant show") },
             Verb::Delete(delete) => Deed::change(Right::Delete, "tenant delete").of(&delete.name),
             Verb::Members(members) => members.deed(),
             Verb::Token(tokens) => tokens.deed(),
@@ -83,11 +77,14 @@ impl Tenants {
         }
     }
 
-    pub(super) fn tenant_slot(&mut self) -> Option<&mut Option<TenantName>> {
+    pub(super) fn subject(&mut self) -> Subject<'_> {
         match &mut self.verb {
-            Verb::Members(members) => Some(&mut members.of.tenant),
-            Verb::Token(tokens) => Some(&mut tokens.of.tenant),
-            Verb::Create(_) | Verb::List(_) | Verb::Show(_) | Verb::Delete(_) | Verb::Quota(_) | Verb::Join(_) => None,
+            Verb::Members(members) => Subject::of(&mut members.of),
+            Verb::Token(tokens) => Subject::of(&mut tokens.of),
+            Verb::Show(show) => Subject::tenant(&mut show.name, Spelling::Argument),
+            Verb::Quota(quota) => quota.subject(),
+            // What makes or ends a tenant names it.
+            Verb::Create(_) | Verb::List(_) | Verb::Delete(_) | Verb::Join(_) => Subject::default(),
         }
     }
 
@@ -236,9 +233,10 @@ async fn list(settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Resu
 
 impl Show {
     async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
-        let missing = || explained(TenantError::NotFound(self.name.clone()));
+        let name = self.name.ok_or_else(no_tenant_named)?;
+        let missing = || not_there(&name);
         let store = super::store::open_existing(settings)?.ok_or_else(missing)?;
-        let tenant = tenants::get(&store, &self.name).await?.ok_or_else(missing)?;
+        let tenant = tenants::get(&store, &name).await?.ok_or_else(missing)?;
         let root = root(settings).ok();
         ui.answer(&View::of(&tenant, &store, root.as_ref(), settings).await)
     }

@@ -1,6 +1,7 @@
 //! Who is at work in a repository: it is removed again when its first push was refused, unless another uses it.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::repository::file_error;
@@ -18,10 +19,13 @@ impl Claim {
     pub fn make(path: &Path, rules: &Rules) -> Result<Self, GitError> {
         loop {
             Repository::create(path, rules)?;
-            let claim = Self::on(path)?;
-            // It may have been removed between the two; then its directory is another one, or none.
-            if claim.is_current() {
-                return Ok(claim);
+            // It may be removed between the two; then its directory is another one, or none.
+            match Self::on(path) {
+                Ok(claim) if claim.is_current() => return Ok(claim),
+                Err(GitError::Files { cause, .. }) if cause.kind() != io::ErrorKind::NotFound => {
+                    return Err(file_error("claim", path, cause));
+                }
+                Ok(_) | Err(_) => {}
             }
         }
     }
@@ -63,7 +67,7 @@ mod tests {
     use super::*;
 
     fn rules() -> Rules {
-        Rules { max_pack_bytes: 1 << 20, hooks: PathBuf::from("/nowhere/hooks") }
+        Rules { max_pack_bytes: 1 << 20, hooks: PathBuf::from("/nowhere/hooks"), any_commit_can_be_fetched: false }
     }
 
     #[test]

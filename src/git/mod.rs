@@ -13,7 +13,7 @@ mod tree;
 pub use claim::Claim;
 pub use hooks::install_hooks;
 pub use repository::{Repository, Rules};
-pub use tar_stream::TarStream;
+pub use tar_stream::{TarShape, TarStream};
 pub use tree::{TreeSummary, Within};
 
 use crate::model::CommitId;

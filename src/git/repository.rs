@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use git2::{ErrorCode, ObjectType, Oid, RepositoryInitOptions, RepositoryOpenFlags};
 
 use super::tree::{self, TreeSummary, Within};
-use super::{GitError, TarStream};
+use super::{GitError, TarShape, TarStream};
 use crate::model::CommitId;
 
 /// What every repository is configured to.
@@ -16,6 +17,8 @@ pub struct Rules {
     pub max_pack_bytes: u64,
     /// The directory of git's hooks.
     pub hooks: PathBuf,
+    /// Whether a commit can be fetched that no ref leads to.
+    pub any_commit_can_be_fetched: bool,
 }
 
 /// An open bare repository. Honours the `GIT_*` variables that git gives to its hooks: objects in quarantine are seen.
@@ -81,6 +84,7 @@ impl Repository {
         ];
         let configured = repository.config().and_then(|mut config| {
             texts.iter().try_for_each(|(name, value)| config.set_str(name, value))?;
+            config.set_bool("uploadpack.allowAnySHA1InWant", rules.any_commit_can_be_fetched)?;
             config.set_i64("receive.maxInputSize", i64::try_from(rules.max_pack_bytes).unwrap_or(i64::MAX))
         });
         configured.map_err(|cause| failed("configure", path, cause))
@@ -186,11 +190,35 @@ impl Repository {
         Ok(self.commit(commit)?.time().seconds())
     }
 
-    /// The commit's tree as a tar archive, every path below `prefix` (no slash at its ends).
-    pub fn tar(&self, commit: &CommitId, prefix: &str) -> Result<TarStream, GitError> {
+    /// The commit's tree as a tar archive.
+    pub fn tar(&self, commit: &CommitId, shape: TarShape) -> Result<TarStream, GitError> {
         // Opened again for the thread that walks it.
         let tree = self.tree(commit)?.id();
-        TarStream::start(Self::open(&self.path)?.inner, &self.path, tree, prefix, self.commit_time(commit)?)
+        TarStream::start(Self::open(&self.path)?.inner, &self.path, tree, shape, self.commit_time(commit)?)
+    }
+
+    /// Brings the commit, with its history as far as it is there, from another repository of this host whose rules let
+    /// any commit be fetched. No ref is made for it.
+    pub fn bring(&self, commit: &CommitId, from: &Path) -> Result<(), GitError> {
+        let fetched = Command::new("git")
+            .env_clear()
+            .envs([("PATH", "/usr/bin:/bin"), ("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null")])
+            .arg("--git-dir")
+            .arg(&self.path)
+            .args(["fetch", "--quiet", "--no-tags", "--no-auto-maintenance", "--no-write-fetch-head"])
+            // A shallow push has a history that ends before its beginning.
+            .arg("--update-shallow")
+            .arg("--end-of-options")
+            .arg(from)
+            .arg(commit.as_str())
+            .stdin(Stdio::null())
+            .output();
+        let output = fetched.map_err(|cause| file_error("fetch into", &self.path, cause))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(file_error("fetch into", &self.path, std::io::Error::other(said)))
     }
 
     fn commit(&self, commit: &CommitId) -> Result<git2::Commit<'_>, GitError> {

@@ -41,7 +41,7 @@ impl TarStream {
         repository: git2::Repository,
         path: &Path,
         tree: Oid,
-        prefix: &str,
+        shape: TarShape,
         time: i64,
     ) -> Result<Self, GitError> {
         let (contents, asking) = Contents::whole(path)?;
@@ -49,7 +49,7 @@ impl TarStream {
         let (pieces, taken) = mpsc::channel(PIECES_AHEAD);
         // The walker runs ahead, so that git reads the next objects while this archive is written.
         std::thread::spawn(move || walk(&repository, tree, asking, &entries));
-        let archive = Archive { contents, prefix: PathBuf::from(prefix), time: u64::try_from(time).unwrap_or(0) };
+        let archive = Archive { contents, shape, time: u64::try_from(time).unwrap_or(0) };
         std::thread::spawn(move || {
             if let Err(error) = archive.write(&walked, Pieces { pieces: pieces.clone(), piece: Vec::new() }) {
                 // Nobody to tell when the reader is gone.
@@ -77,9 +77,18 @@ fn walk(repository: &git2::Repository, tree: Oid, mut asking: Asking, entries: &
     }
 }
 
+/// How the archive is to differ from the tree.
+#[derive(Debug, Clone, Default)]
+pub struct TarShape {
+    /// Below which every path is; no slash at its ends.
+    pub prefix: PathBuf,
+    /// The path of a file in the tree, and what stands in the archive instead of its content.
+    pub replaced: Option<(PathBuf, Vec<u8>)>,
+}
+
 struct Archive {
     contents: Contents,
-    prefix: PathBuf,
+    shape: TarShape,
     time: u64,
 }
 
@@ -95,7 +104,8 @@ impl Archive {
     }
 
     fn append(&mut self, tar: &mut tar::Builder<Pieces>, entry: &Entry) -> io::Result<()> {
-        let path = self.prefix.join(Path::new(OsStr::from_bytes(&entry.path)));
+        let in_tree = Path::new(OsStr::from_bytes(&entry.path));
+        let path = self.shape.prefix.join(in_tree);
         match entry.kind {
             Kind::Directory | Kind::Submodule => {
                 let mut header = self.header(tar::EntryType::Directory, 0o755, 0);
@@ -113,9 +123,15 @@ impl Archive {
                 tar.append_link(&mut header, path, Path::new(OsStr::from_bytes(&target)))
             }
             Kind::File { executable } => {
-                let size = self.contents.size()?;
-                let mut header = self.header(tar::EntryType::Regular, if executable { 0o755 } else { 0o644 }, size);
-                tar.append_data(&mut header, path, self.contents.content(size))?;
+                let (size, mode) = (self.contents.size()?, if executable { 0o755 } else { 0o644 });
+                if let Some((_, instead)) = self.shape.replaced.as_ref().filter(|(file, _)| file == in_tree) {
+                    io::copy(&mut self.contents.content(size), &mut io::sink())?;
+                    let mut header = self.header(tar::EntryType::Regular, mode, instead.len() as u64);
+                    tar.append_data(&mut header, path, instead.as_slice())?;
+                } else {
+                    let mut header = self.header(tar::EntryType::Regular, mode, size);
+                    tar.append_data(&mut header, path, self.contents.content(size))?;
+                }
                 self.contents.end_of_content()
             }
         }
@@ -203,6 +219,10 @@ mod tests {
         (directory, repository, commit)
     }
 
+    fn below_app() -> TarShape {
+        TarShape { prefix: PathBuf::from("app"), replaced: None }
+    }
+
     type Entries = BTreeMap<String, (u8, u32, Vec<u8>)>;
 
     async fn unpacked(stream: TarStream) -> Entries {
@@ -232,7 +252,7 @@ mod tests {
             ("d\u{fc}rr/\u{1f600}", "100644", b"odd"),
             (&long, "100644", b"long"),
         ]);
-        let entries = unpacked(repository.tar(&commit, "app").unwrap()).await;
+        let entries = unpacked(repository.tar(&commit, below_app()).unwrap()).await;
         let is = |path: &str| {
             entries.get(&format!("app/{path}")).unwrap_or_else(|| panic!("no {path} in {:?}", entries.keys()))
         };
@@ -244,6 +264,39 @@ mod tests {
         assert_eq!(is("d\u{fc}rr/\u{1f600}").2, b"odd");
         assert_eq!(is(&long).2, b"long");
         assert!(entries.keys().all(|path| path.starts_with("app")), "{:?}", entries.keys());
+    }
+
+    #[tokio::test]
+    async fn one_file_may_have_another_content_than_in_the_tree() {
+        let (_directory, repository, commit) = committed(&[
+            ("a", "100755", b"in the tree"),
+            ("d/a", "100644", b"elsewhere"),
+            ("z", "100644", b"after it"),
+        ]);
+        let shape = TarShape { replaced: Some((PathBuf::from("a"), b"instead".to_vec())), ..below_app() };
+        let entries = unpacked(repository.tar(&commit, shape).unwrap()).await;
+        assert_eq!(entries["app/a"], (b'0', 0o755, b"instead".to_vec()));
+        assert_eq!((&*entries["app/d/a"].2, &*entries["app/z"].2), (&b"elsewhere"[..], &b"after it"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_commit_comes_from_another_repository_without_a_ref() {
+        let (from, _, commit) = committed(&[("a", "100644", b"1")]);
+        let to = tempfile::tempdir().unwrap();
+        git2::Repository::init_bare(to.path()).unwrap();
+        let repository = Repository::open(to.path()).unwrap();
+        let refused = repository.bring(&commit, from.path()).unwrap_err();
+        assert!(repository.tree_id(&commit).is_err(), "{refused}");
+        git2::Repository::open(from.path())
+            .unwrap()
+            .config()
+            .unwrap()
+            .set_bool("uploadpack.allowAnySHA1InWant", true)
+            .unwrap();
+        repository.bring(&commit, from.path()).unwrap();
+        assert_eq!(Repository::open(to.path()).unwrap().file(&commit, "a", 9).unwrap().as_deref(), Some(&b"1"[..]));
+        assert_eq!(repository.reference("refs/heads/main").unwrap(), None);
+        assert!(!to.path().join("FETCH_HEAD").exists());
     }
 
     #[test]
@@ -309,7 +362,7 @@ mod tests {
     async fn a_reader_that_leaves_ends_the_threads_and_git() {
         let big = vec![1; 4 << 20];
         let (directory, repository, commit) = committed(&[("big", "100644", &big)]);
-        let mut stream = repository.tar(&commit, "app").unwrap();
+        let mut stream = repository.tar(&commit, below_app()).unwrap();
         stream.try_next().await.unwrap().expect("a first piece");
         assert!(is_read(directory.path()), "git has more to give than was taken");
         drop(stream);

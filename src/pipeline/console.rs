@@ -1,4 +1,7 @@
-//! What programs write, as lines that may go to a person's terminal: colours stay, all other terminal control goes.
+//! What programs write, as lines that may go to a person's terminal: colours stay, all other terminal control goes, and
+//! so does what is secret in tokens.
+
+use crate::accounts::tokens::without_tokens;
 
 /// Longest line; a longer one is cut into several, so that a build cannot fill our memory with one.
 const LONGEST: usize = 4096;
@@ -40,7 +43,7 @@ impl Lines {
 
     fn take(&mut self) -> String {
         self.returned = false;
-        let line = clean(&String::from_utf8_lossy(&self.pending));
+        let line = clean(&without_tokens(&String::from_utf8_lossy(&self.pending)));
         self.pending.clear();
         line
     }
@@ -137,6 +140,12 @@ mod tests {
     fn an_endless_line_is_cut() {
         let long = "x".repeat(LONGEST * 2 + 1);
         assert_eq!(lines(&[&long]).iter().map(String::len).collect::<Vec<_>>(), [LONGEST, LONGEST, 1]);
+    }
+
+    #[test]
+    fn no_token_is_repeated() {
+        let token = format!("paas_dt_{}", "aB3".repeat(12));
+        assert_eq!(lines(&[&format!("token: {token}\n")]), [format!("token: paas_dt_{}", "x".repeat(36))]);
     }
 
     #[test]

@@ -113,7 +113,7 @@ pub(super) async fn post<'a>(
     force: bool,
     platform: &'a Platform,
 ) -> Result<Deployment<'a>, DeployError> {
-    let client = &platform.marathon;
+    let client = &platform.tenancy.marathon;
     // Subscribed first, so that nothing that follows from the PUT is missed.
     let events = Events::of(client).await.map_err(DeployError::NotTaken)?;
     let began = Instant::now();
@@ -148,10 +148,10 @@ impl Deployment<'_> {
         say: Say<'_>,
     ) -> Result<Option<String>, DeployError> {
         match self.follow(say).await {
-            Ok(()) => Ok(address(self.release, &self.platform.marathon).await),
+            Ok(()) => Ok(address(self.release, &self.platform.tenancy.marathon).await),
             Err(trouble) => {
                 say(Progress::Warning(trouble.to_string()));
-                tell_output(&trouble, &self.platform.marathon, say).await;
+                tell_output(&trouble, &self.platform.tenancy.marathon, say).await;
                 let now = roll_back(self.release, previous, self.platform, say).await;
                 Err(DeployError::Failed { reason: trouble.to_string(), now })
             }
@@ -163,7 +163,7 @@ impl Deployment<'_> {
         let ids: Vec<PathId> = expected.keys().cloned().collect();
         let mut judge = Judge::new(self.id(), &self.posted.version, expected, self.platform.deploy);
         loop {
-            let looked = look(&self.platform.marathon, &ids, self.id()).await;
+            let looked = look(&self.platform.tenancy.marathon, &ids, self.id()).await;
             let now = self.began.elapsed();
             let mut look_again = WITHOUT_EVENTS;
             match looked {
@@ -184,7 +184,7 @@ impl Deployment<'_> {
 
     /// Waits until something happened that is worth a look, at most `patience`.
     async fn wait(&mut self, judge: &mut Judge, ids: &[PathId], patience: Duration) {
-        self.events.renew(&self.platform.marathon).await;
+        self.events.renew(&self.platform.tenancy.marathon).await;
         let anyway = if self.events.stream.is_some() { LOOK_ANYWAY } else { WITHOUT_EVENTS };
         let until = tokio::time::Instant::now() + patience.min(anyway);
         let deployment = self.id();
@@ -351,7 +351,7 @@ async fn roll_back(failed: &Release, previous: Option<&Release>, platform: &Plat
 
 /// Removes the group of an app that never served, and waits until it is gone.
 async fn take_back(failed: &Release, platform: &Platform) -> Result<(), String> {
-    let (client, group) = (&platform.marathon, group_id(&failed.app));
+    let (client, group) = (&platform.tenancy.marathon, group_id(&failed.app));
     let mut events = Events::of(client).await.map_err(|error| in_full(&error))?;
     let deleted = match client.delete_group(&group, true).await {
         Ok(deleted) => deleted,

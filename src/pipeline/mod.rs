@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::accounts::access::PushRight;
 use crate::docker::{Docker, DockerError, PushImageError, labels};
 use crate::git::Repository;
 use crate::marathon;
@@ -56,16 +57,29 @@ pub struct Platform {
     pub home_label: String,
     /// Without one, releases run the local image.
     pub registry: Option<Registry>,
-    /// The tenant's own.
-    pub marathon: marathon::Client,
-    /// The tenant's, when the push began.
-    pub quota: Quota,
+    /// As it was when the push began.
+    pub tenancy: Tenancy,
     pub builder: Builder,
     pub deploy: DeployRules,
     /// How long a push waits for another one of the same app to end.
     pub patience: Duration,
     /// The directory of this app's build logs.
     pub build_logs: PathBuf,
+}
+
+/// What the tenant has.
+#[derive(Debug, Clone)]
+pub struct Tenancy {
+    /// Its own.
+    pub marathon: marathon::Client,
+    pub quota: Quota,
+}
+
+/// What somebody may do who may push: by what, and with what.
+#[derive(Debug, Clone)]
+pub struct Permission {
+    pub by: PushRight,
+    pub tenancy: Tenancy,
 }
 
 /// Where slugs are published.
@@ -178,7 +192,9 @@ pub enum PushError {
     Busy { holder: Option<Holder> },
     #[error("another push moved {branch} meanwhile: fetch it, bring your commit on top, and push again")]
     Overtaken { branch: String },
-    #[error("you may not push to this app any more: your key or your role was taken away while it was built")]
+    #[error(
+        "you may not push to this app any more: your key, your role or the deploy token was taken away while it was built"
+    )]
     NotAllowed,
     #[error("it could not be decided whether you may still push to this app")]
     Undecided(#[source] BoxedCause),
@@ -252,11 +268,12 @@ fn describe_holder(holder: Option<&Holder>) -> String {
 /// release serving, no container, the build's log; after `Progress::Deploying` it should not be dropped any more, since
 /// what was posted goes on.
 ///
-/// `allowed` tells whether the pusher may still do this: building takes a while, and keys and memberships end at once.
-pub async fn run(
+/// `permission` tells whether the pusher may still do this, and with what: building takes a while, keys and memberships
+/// end at once, and a change of the quota may give the tenant another Marathon.
+pub async fn run<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>(
     mut push: Push,
     platform: &Platform,
-    allowed: impl AsyncFn() -> Result<bool, BoxedCause>,
+    permission: impl Fn() -> Asked,
     say: Say<'_>,
 ) -> Result<Released, PushError> {
     let began = Instant::now();
@@ -271,13 +288,15 @@ pub async fn run(
     quota::foresee(&source, previous.as_ref(), &push, platform).await?;
     let built = build::build(&source, &push, platform, say).await?;
     let image = publish::publish(&built, &push, platform, say).await?;
-    let draft = draft(source, built, image, previous.as_ref())?;
-    let held_quota = quota::take(&draft.formation, &push, platform).await?;
+    let mut draft = draft(source, built, image, previous.as_ref())?;
+    let ask = async || permission().await.map_err(PushError::Undecided)?.ok_or(PushError::NotAllowed);
+    let held_quota = quota::hold(&ask().await?.tenancy.quota, &push, platform).await?;
     // The last that is asked: whatever is waited for comes before.
-    if !allowed().await.map_err(PushError::Undecided)? {
-        return Err(PushError::NotAllowed);
-    }
+    let Permission { by, tenancy } = ask().await?;
+    quota::admit(&draft.formation, &push, &tenancy).await?;
+    draft.token = by.token();
     let release = record(draft, &push, &releases, say).await?;
+    let platform = &Platform { tenancy, ..platform.clone() };
     let (release, address) = deploy(release, held_quota, previous.as_ref(), &push, &releases, platform, say).await?;
 
     let took = began.elapsed();
@@ -345,7 +364,7 @@ fn draft(
     let known = source.procfile.iter().chain(built.default_processes.keys());
     let formation = formation::formation(known, &source.wishes, previous.map(|release| &release.formation))?;
     let (env, domains) = (source.env, source.domains);
-    Ok(Draft { image, slug: built.slug, build: built.build, formation, env, domains })
+    Ok(Draft { image, slug: built.slug, build: built.build, formation, env, domains, token: None })
 }
 
 async fn record(draft: Draft, push: &Push, releases: &Releases<'_>, say: Say<'_>) -> Result<Numbered, PushError> {
@@ -359,7 +378,8 @@ async fn record(draft: Draft, push: &Push, releases: &Releases<'_>, say: Say<'_>
         releases.mark(&mut cut_off, ReleaseState::Failed { at: Timestamp::now(), reason }).await?;
     }
     let release = releases.record(draft, push, Timestamp::now()).await?;
-    say(Progress::Step(format!("Release {}: {}", release.number, formation::summary(&release.formation))));
+    let by = release.token.as_ref().map_or_else(String::new, |token| format!(", by deploy token {token}"));
+    say(Progress::Step(format!("Release {}: {}{by}", release.number, formation::summary(&release.formation))));
     Ok(Numbered { release, orphan })
 }
 

@@ -14,7 +14,7 @@ use super::formation::{Formation, Process, expected};
 use super::places::Places;
 use super::release::Release;
 use super::source::Source;
-use super::{Platform, Progress, Push, PushError, Say};
+use super::{Platform, Progress, Push, PushError, Say, Tenancy};
 use crate::marathon::AppInfo;
 use crate::model::{AppName, Cpus, Demand, InUse, Period, Quota, Share};
 use crate::store::{Lease, LeaseAttempt};
@@ -27,30 +27,29 @@ pub(super) async fn foresee(
     platform: &Platform,
 ) -> Result<(), PushError> {
     let formation = expected(&source.procfile, &source.wishes, previous.map(|release| &release.formation))?;
-    admit(&formation, push, platform).await
+    admit(&formation, push, &platform.tenancy).await
 }
 
-/// Refuses a push whose formation is over the quota; else holds the quota, if there is one, until the lease is dropped.
-pub(super) async fn take(formation: &Formation, push: &Push, platform: &Platform) -> Result<Option<Lease>, PushError> {
-    if !limits_apps(&platform.quota) {
+/// Holds the tenant's quota, if it limits what runs, until the lease is dropped.
+pub(super) async fn hold(quota: &Quota, push: &Push, platform: &Platform) -> Result<Option<Lease>, PushError> {
+    if !limits_apps(quota) {
         return Ok(None);
     }
     let (place, who) = (Places::quota(&push.tenant), describe(push));
-    let lease = match platform.store.lease(&place, &who, platform.patience).await? {
-        LeaseAttempt::Held(lease) => lease,
-        LeaseAttempt::Busy(holder) => return Err(PushError::QuotaHeld { tenant: push.tenant.clone(), holder }),
-    };
-    admit(formation, push, platform).await?;
-    Ok(Some(lease))
+    match platform.store.lease(&place, &who, platform.patience).await? {
+        LeaseAttempt::Held(lease) => Ok(Some(lease)),
+        LeaseAttempt::Busy(holder) => Err(PushError::QuotaHeld { tenant: push.tenant.clone(), holder }),
+    }
 }
 
-async fn admit(formation: &Formation, push: &Push, platform: &Platform) -> Result<(), PushError> {
-    if !limits_apps(&platform.quota) {
+/// Refuses a push whose formation is over the quota.
+pub(super) async fn admit(formation: &Formation, push: &Push, tenancy: &Tenancy) -> Result<(), PushError> {
+    if !limits_apps(&tenancy.quota) {
         return Ok(());
     }
-    let apps = platform.marathon.apps().await.map_err(PushError::InUse)?;
+    let apps = tenancy.marathon.apps().await.map_err(PushError::InUse)?;
     let (others, demand) = figures(&apps, &push.app, formation);
-    let admitted = platform.quota.admit(&others, &demand);
+    let admitted = tenancy.quota.admit(&others, &demand);
     admitted.map_err(|cause| PushError::OverQuota { tenant: push.tenant.clone(), cause })
 }
 
@@ -88,7 +87,7 @@ fn share(process: &Process) -> Share {
 
 /// Waits until the tenant has a build less under way than its quota allows; the turn ends when the lease is dropped.
 pub(super) async fn build_turn(push: &Push, platform: &Platform, say: Say<'_>) -> Result<Option<Lease>, BuildError> {
-    let Some(most) = platform.quota.builds else { return Ok(None) };
+    let Some(most) = platform.tenancy.quota.builds else { return Ok(None) };
     let who = describe(push);
     let mut places = Vec::new();
     for slot in 1..=most.get() {

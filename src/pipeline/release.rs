@@ -10,6 +10,7 @@ use super::app_record::AppRecord;
 use super::formation::Formation;
 use super::places::Places;
 use super::slug::SlugKey;
+use crate::accounts::tokens::TokenId;
 use crate::marathon::DeploymentId;
 use crate::model::{AppName, CommitId, ImageRef, ReleaseNumber, Secret, TenantName, UserName};
 use crate::store::{Change, Store, StoreError};
@@ -30,6 +31,9 @@ pub struct Release {
     pub user: UserName,
     /// The push that made it.
     pub push: String,
+    /// The deploy token that let its user push, who is no member then. Older records have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenId>,
     pub formation: Formation,
     /// From the manifest.
     pub env: BTreeMap<String, String>,
@@ -75,6 +79,7 @@ pub(super) struct Draft {
     pub formation: Formation,
     pub env: BTreeMap<String, String>,
     pub domains: Vec<String>,
+    pub token: Option<TokenId>,
 }
 
 /// Why a release could not be recorded or marked.
@@ -185,6 +190,7 @@ impl Draft {
             previous_commit: push.previous.clone(),
             user: push.user.clone(),
             push: push.push.to_string(),
+            token: self.token,
             formation: self.formation,
             env: self.env,
             config: BTreeMap::new(),
@@ -225,6 +231,7 @@ pub(super) mod tests {
             previous_commit: None,
             user: "alice".parse().unwrap(),
             push: "p".to_owned(),
+            token: Some("0123abcd".parse().unwrap()),
             formation: formation(&["web".parse().unwrap()], &wishes, None).unwrap(),
             env: pairs(&[("LOG_LEVEL", "info"), ("TITLE", "Shop")]),
             config: BTreeMap::from([("LOG_LEVEL".to_owned(), Secret::new("debug"))]),

@@ -2,13 +2,15 @@
 //!
 //! Nothing of it is ever unpacked on this host: the tree goes as a stream into the build container.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::slug::BuildInput;
 use super::{Progress, Push, Say};
-use crate::git::{GitError, Repository, TarStream, Within};
+use crate::accounts::tokens;
+use crate::git::{GitError, Repository, TarShape, TarStream, Within};
 use crate::manifest::{self, Manifest, ManifestError, Procfile, ProcfileError};
 use crate::model::{ByteSize, CommitId, ProcessType, TenantName};
 
@@ -27,6 +29,8 @@ pub(super) struct Source {
     pub wishes: BTreeMap<ProcessType, manifest::Process>,
     pub env: BTreeMap<String, String>,
     pub domains: Vec<String>,
+    /// What the build gets instead of the `paas.yml`, when that has a deploy token in it: images are no place for one.
+    manifest_without_token: Option<Vec<u8>>,
 }
 
 /// Why a commit cannot be deployed.
@@ -68,11 +72,9 @@ fn read(repository: PathBuf, commit: CommitId, tenant: &TenantName) -> Result<Re
     // The size was admitted before; this is for people.
     let size = git.summary(&commit, Within::EVERYTHING)?;
     let step = format!("Source {} ({} files, {})", commit.short(), size.files, ByteSize::new(size.bytes));
-    let manifest = match git.file(&commit, "paas.yml", manifest::MAX_BYTES as u64)? {
-        Some(text) => Manifest::read(&text)?.for_tenant(tenant),
-        None => Manifest::default(),
-    };
-    let procfile = match git.file(&commit, "Procfile", manifest::MAX_BYTES as u64)? {
+    let text = git.file(&commit, manifest::MANIFEST_FILE, manifest::MAX_BYTES as u64)?.unwrap_or_default();
+    let manifest = Manifest::read(&text)?.for_tenant(tenant);
+    let procfile = match git.file(&commit, manifest::PROCFILE_FILE, manifest::MAX_BYTES as u64)? {
         Some(text) => Procfile::read(&text)?.commands.into_keys().collect(),
         None => BTreeSet::new(),
     };
@@ -81,7 +83,19 @@ fn read(repository: PathBuf, commit: CommitId, tenant: &TenantName) -> Result<Re
     refuse_dockerfile(manifest.build.builder, has_dockerfile)?;
     let tree = git.tree_id(&commit)?;
     let (procfile, warnings) = runnable(procfile, &manifest);
-    Ok(Reading { source: Source::of(repository, commit, tree, procfile, manifest), step, warnings })
+    let source = Source {
+        manifest_without_token: without_token(&text),
+        ..Source::of(repository, commit, tree, procfile, manifest)
+    };
+    Ok(Reading { source, step, warnings })
+}
+
+/// The text of a `paas.yml` with its tokens made unreadable; none when there are none.
+fn without_token(text: &[u8]) -> Option<Vec<u8>> {
+    match tokens::without_tokens(std::str::from_utf8(text).ok()?) {
+        Cow::Owned(clean) => Some(clean.into_bytes()),
+        Cow::Borrowed(_) => None,
+    }
 }
 
 /// A Dockerfile in the root is meant to be used, unless paas.yml says otherwise.
@@ -122,12 +136,14 @@ impl Source {
             wishes: manifest.processes,
             env: manifest.env,
             domains: manifest.domains.iter().flatten().map(|domain| domain.as_str().to_owned()).collect(),
+            manifest_without_token: None,
         }
     }
 
     /// The tree as a tar stream, every path below `prefix`.
     pub(super) fn tar(&self, prefix: &str) -> Result<TarStream, GitError> {
-        Repository::open(&self.repository)?.tar(&self.commit, prefix)
+        let replaced = self.manifest_without_token.clone().map(|text| (manifest::MANIFEST_FILE.into(), text));
+        Repository::open(&self.repository)?.tar(&self.commit, TarShape { prefix: prefix.into(), replaced })
     }
 }
 

@@ -184,7 +184,7 @@ async fn hook(which: Hook, vars: &[(String, String)]) -> Result<Ended, Box<dyn E
         repository: std::path::absolute(variable("GIT_DIR").unwrap_or_default())?,
     };
     match which {
-        Hook::PreReceive => run.pre_receive(&mut std::io::stdin())?,
+        Hook::PreReceive => run.pre_receive(&mut std::io::stdin()).await?,
         Hook::ProcReceive => run.proc_receive(&mut std::io::stdin(), &mut std::io::stdout()).await?,
     }
     Ok(Ended::Status(0))

@@ -5,20 +5,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::admission::{self, MalformedUpdate, RefUpdate, Verdict};
-use super::context::{NoSession, PushContext};
+use super::context::{NoSession, PushContext, Way};
+use super::letterbox::{self, Misaddressed};
 use super::pkt_line;
 use super::request::Repository;
+use super::session::NoSuchTenant;
 use super::terminal::Terminal;
-use crate::accounts::access::{self, Action, Caller};
+use crate::accounts::access::{self, AccessError, Caller};
 use crate::accounts::audit::{AuditLog, Event, Outcome};
-use crate::accounts::tenants;
+use crate::accounts::tenants::{self, TenantError};
 use crate::docker::{Docker, Socket};
 use crate::git::{self, GitError};
 use crate::marathon;
-use crate::model::{CommitId, Quota};
-use crate::pipeline::{self, Builder, DeployRules, Platform, Progress, Push, PushOptions, Registry};
+use crate::model::{CommitId, Secret};
+use crate::pipeline::{
+    self, Builder, DeployRules, Permission, Platform, Progress, Push, PushOptions, Registry, Tenancy,
+};
 use crate::settings::{Limits, Settings};
-use crate::store::{SqliteStore, Store, StoreError};
+use crate::store::{BoxedCause, SqliteStore, Store, StoreError};
 
 /// Which of git's hooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -42,6 +46,14 @@ pub(super) enum HookError {
     Git(#[from] GitError),
     #[error("{0}")]
     TooMuch(String),
+    #[error(transparent)]
+    Misaddressed(#[from] Misaddressed),
+    #[error("{0}, and paas.yml holds no deploy token that is valid for it")]
+    NotAddressed(NoSuchTenant),
+    #[error("the store could not be asked")]
+    Store(#[from] StoreError),
+    #[error("it could not be decided who may do this")]
+    Access(#[from] AccessError),
 }
 
 /// What a hook works with.
@@ -55,28 +67,49 @@ pub(super) struct HookRun {
 
 impl HookRun {
     /// `pre-receive`: the objects are in quarantine still; an error refuses the whole push and leaves no trace.
-    pub(super) fn pre_receive(&self, input: &mut impl Read) -> Result<(), HookError> {
+    pub(super) async fn pre_receive(&self, input: &mut impl Read) -> Result<(), HookError> {
         let mut text = String::new();
         input.read_to_string(&mut text)?;
         let repository = git::Repository::open(&self.repository)?;
-        for line in text.lines() {
-            if let Some(commit) = RefUpdate::parse(line)?.new {
-                within(&self.settings.limits, &repository, &commit)?;
-            }
+        let updates = text.lines().map(RefUpdate::parse).collect::<Result<Vec<_>, _>>()?;
+        if self.push.way == Way::Letterbox {
+            self.addressed(&updates, &repository).await?;
+        }
+        for commit in updates.iter().filter_map(|update| update.new.as_ref()) {
+            within(&self.settings.limits, &repository, commit)?;
         }
         Ok(())
+    }
+
+    /// The token by which what came into a letterbox may be deployed; else an error that tells nothing of the tenant.
+    async fn addressed(&self, updates: &[RefUpdate], letterbox: &git::Repository) -> Result<Option<Secret>, HookError> {
+        let commit = letterbox::only_deploy(updates)?;
+        let Repository { tenant, app } = &self.push.repository;
+        let token = letterbox::token(letterbox, commit, tenant)?;
+        let store = SqliteStore::open(&self.settings.home.store())?;
+        let caller = Caller::Key(self.push.who.clone());
+        if access::may_push(&store, &caller, tenant, app, token.as_ref()).await?.is_some() {
+            return Ok(token);
+        }
+        let event = Event::by(&caller, "push", Outcome::Refused).in_tenant(tenant).on(app);
+        AuditLog::in_directory(&self.settings.home.audit()).note(&event);
+        Err(HookError::NotAddressed(NoSuchTenant { tenant: tenant.clone(), user: self.push.who.user.clone() }))
     }
 
     /// `proc-receive`: answers for each ref; the push's own failures are answers too.
     pub(super) async fn proc_receive(&self, input: &mut impl Read, output: &mut impl Write) -> Result<(), HookError> {
         let wants_options = greet(input, output)?;
         let updates = pkt_line::read_section(input)?;
-        let updates = updates.iter().map(|line| RefUpdate::parse(line)).collect::<Result<Vec<_>, _>>()?;
+        let mut updates = updates.iter().map(|line| RefUpdate::parse(line)).collect::<Result<Vec<_>, _>>()?;
         let options = if wants_options { pkt_line::read_section(input)? } else { Vec::new() };
 
         // A hook that outlives its session still needs the repository.
         let claim = git::Claim::on(&self.repository)?;
-        let repository = git::Repository::open(&self.repository)?;
+        let target = match self.push.way {
+            Way::Door => Target { path: self.repository.clone(), token: None, claim: None },
+            Way::Letterbox => self.delivered(&mut updates).await?,
+        };
+        let repository = git::Repository::open(&target.path)?;
         let has_main = repository.reference("refs/heads/main")?.is_some();
         let deploy_branch = admission::deploy_branch(&updates, has_main);
         let options = admission::options(&options);
@@ -84,14 +117,32 @@ impl HookRun {
         for update in &updates {
             let answer = match &options {
                 Err(reason) => Answer::Refused(reason.clone()),
-                Ok(options) => self.decide(update, deploy_branch, *options, &repository, &terminal).await,
+                Ok(options) => self.decide(update, deploy_branch, *options, &target, &repository, &terminal).await,
             };
             self.note(update, &answer);
             answer.write(&update.name, output)?;
         }
         let answered = pkt_line::write_flush(output);
+        target.claim.map_or(Ok(()), git::Claim::release)?;
         claim.release()?;
         Ok(answered?)
+    }
+
+    /// Brings what came into a letterbox into the app's repository; the updates begin then where its refs are.
+    async fn delivered(&self, updates: &mut [RefUpdate]) -> Result<Target, HookError> {
+        let letterbox = git::Repository::open(&self.repository)?;
+        let token = self.addressed(updates, &letterbox).await?;
+        let door = PushContext { way: Way::Door, ..self.push.clone() };
+        let path = door.repository_path(&self.settings.home);
+        let claim = git::Claim::make(&path, &door.rules(&self.settings))?;
+        let repository = git::Repository::open(&path)?;
+        for update in updates {
+            update.old = repository.reference(&update.name)?;
+            if let Some(commit) = &update.new {
+                repository.bring(commit, &self.repository)?;
+            }
+        }
+        Ok(Target { path, token, claim: Some(claim) })
     }
 
     fn note(&self, update: &RefUpdate, answer: &Answer) {
@@ -111,24 +162,30 @@ impl HookRun {
         update: &RefUpdate,
         deploy_branch: &str,
         options: PushOptions,
+        target: &Target,
         repository: &git::Repository,
         terminal: &Terminal<W>,
     ) -> Answer {
         match admission::admit(update, deploy_branch) {
             Verdict::Refuse { reason } => Answer::Refused(reason),
+            Verdict::Store { .. } if self.push.way == Way::Letterbox => Answer::Refused(format!(
+                "{deploy_branch} is the branch that deploys this app, and a deploy token is for nothing else"
+            )),
             Verdict::Store { note } => {
                 if let Some(note) = note {
                     terminal.show(&Progress::Step(note));
                 }
                 Answer::LeftToGit
             }
-            Verdict::Deploy { commit } => match self.deploy(update, &commit, options, repository, terminal).await {
-                Ok(()) => Answer::Done,
-                Err(Refusal { reason, explanation }) => {
-                    terminal.refuse(&explanation);
-                    Answer::Refused(reason)
+            Verdict::Deploy { commit } => {
+                match self.deploy(update, &commit, options, target, repository, terminal).await {
+                    Ok(()) => Answer::Done,
+                    Err(Refusal { reason, explanation }) => {
+                        terminal.refuse(&explanation);
+                        Answer::Refused(reason)
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -137,6 +194,7 @@ impl HookRun {
         update: &RefUpdate,
         commit: &CommitId,
         options: PushOptions,
+        target: &Target,
         repository: &git::Repository,
         terminal: &Terminal<W>,
     ) -> Result<(), Refusal> {
@@ -149,7 +207,7 @@ impl HookRun {
             commit: commit.clone(),
             branch: update.name.clone(),
             previous: update.old.clone(),
-            repository: self.repository.clone(),
+            repository: target.path.clone(),
             options,
         };
         let say = |progress: Progress| {
@@ -158,11 +216,9 @@ impl HookRun {
             }
             terminal.show(&progress);
         };
-        let (store, caller) = (platform.store.clone(), Caller::Key(self.push.who.clone()));
-        let tenant = &self.push.repository.tenant;
-        let allowed = async || Ok(access::may(&*store, &caller, Action::Push(tenant)).await?);
+        let permission = || self.permission(target.token.as_ref());
         let released = tokio::select! {
-            released = pipeline::run(push, &platform, allowed, &say) => released.map_err(|error| Refusal::of(error.reason(), &error))?,
+            released = pipeline::run(push, &platform, permission, &say) => released.map_err(|error| Refusal::of(error.reason(), &error))?,
             () = terminal.keep_alive() => unreachable!("it goes on until the pipeline ends"),
         };
         // Only now does the ref move, and by our own hand: git may be gone with its client.
@@ -177,15 +233,13 @@ impl HookRun {
         let Settings { home, docker, registry, build, deploy, .. } = &self.settings;
         let (tenant, app) = (&self.push.repository.tenant, &self.push.repository.app);
         let store = SqliteStore::open(&home.store()).map_err(|error| Refusal::store(&error))?;
-        let quota = self.quota(&store).await?;
-        let marathon = self.marathon(&store).await?;
+        let tenancy = self.tenancy(&store).await.map_err(|error| Refusal::of(error.to_string(), &error))?;
         Ok(Platform {
             store: Arc::new(store) as Arc<dyn Store>,
             docker: Docker::at(Socket(docker.socket.clone())),
             home_label: home.path().display().to_string(),
             registry: registry.as_ref().map(|r| Registry { host: r.host.clone(), credentials: r.credentials.clone() }),
-            marathon,
-            quota,
+            tenancy,
             builder: Builder {
                 image: build.image.clone(),
                 ca_bundle: build.ca_bundle.clone(),
@@ -204,24 +258,45 @@ impl HookRun {
         })
     }
 
-    async fn quota(&self, store: &SqliteStore) -> Result<Quota, Refusal> {
-        let reason = || "the tenant's quota cannot be looked up".to_owned();
-        let found = tenants::get(store, &self.push.repository.tenant).await;
-        let tenant = found.map_err(|error| Refusal::of(reason(), &error))?;
-        // A tenant that is gone has no Marathon either, and that is said next.
-        Ok(tenant.map(|tenant| tenant.quota).unwrap_or_default())
+    /// What the pusher may do now, if anything.
+    async fn permission(&self, token: Option<&Secret>) -> Result<Option<Permission>, BoxedCause> {
+        let store = SqliteStore::open(&self.settings.home.store())?;
+        let (Repository { tenant, app }, caller) = (&self.push.repository, Caller::Key(self.push.who.clone()));
+        let Some(by) = access::may_push(&store, &caller, tenant, app, token).await? else { return Ok(None) };
+        Ok(Some(Permission { by, tenancy: self.tenancy(&store).await? }))
     }
 
-    /// The tenant's Marathon, as the root Marathon knows it now.
-    async fn marathon(&self, store: &SqliteStore) -> Result<marathon::Client, Refusal> {
-        let reason = || "the tenant's Marathon cannot be reached".to_owned();
-        let credentials = self.settings.root_credentials().map_err(|error| Refusal::of(reason(), &error))?;
+    /// What the tenant has, as the store and the root Marathon know it now.
+    async fn tenancy(&self, store: &SqliteStore) -> Result<Tenancy, TenancyError> {
+        let name = &self.push.repository.tenant;
+        let tenant = tenants::get(store, name).await.map_err(TenancyError::Quota)?;
+        let unreachable = |cause: BoxedCause| TenancyError::Marathon(cause);
+        let credentials = self.settings.root_credentials().map_err(|cause| unreachable(cause.into()))?;
         let root = marathon::Client::new(&self.settings.marathon.url, Some(credentials))
-            .map_err(|error| Refusal::of(reason(), &error))?;
-        let found = tenants::marathon_of(store, &root, &self.push.repository.tenant).await;
-        let found = found.map_err(|error| Refusal::of(reason(), &error))?;
-        found.client().map_err(|error| Refusal::of(reason(), &error))
+            .map_err(|cause| unreachable(cause.into()))?;
+        let found = tenants::marathon_of(store, &root, name).await.map_err(|cause| unreachable(cause.into()))?;
+        let marathon = found.client().map_err(|cause| unreachable(cause.into()))?;
+        // A tenant that is gone has no Marathon either, and that was said before.
+        Ok(Tenancy { marathon, quota: tenant.map(|tenant| tenant.quota).unwrap_or_default() })
     }
+}
+
+/// Why it is not known what the tenant has.
+#[derive(Debug, thiserror::Error)]
+enum TenancyError {
+    #[error("the tenant's quota cannot be looked up")]
+    Quota(#[source] TenantError),
+    #[error("the tenant's Marathon cannot be reached")]
+    Marathon(#[source] BoxedCause),
+}
+
+/// The app's repository, and by what it is pushed to.
+struct Target {
+    path: PathBuf,
+    /// The deploy token, when the push has one and needs it.
+    token: Option<Secret>,
+    /// On that repository, when it is not the one that git received the push in.
+    claim: Option<git::Claim>,
 }
 
 /// What git is told of one ref.

@@ -5,6 +5,7 @@ pub mod authorized_keys;
 pub mod command;
 mod context;
 mod hooks;
+mod letterbox;
 mod pkt_line;
 mod request;
 mod session;

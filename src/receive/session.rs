@@ -13,14 +13,17 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
-use super::context::{self, PushContext};
+use super::context::{self, PushContext, Way};
+use super::letterbox;
 use super::request::{RefusedRequest, Repository, Request};
 use crate::accounts::access::{self, AccessError, Action, Caller, Identity};
 use crate::accounts::audit::{AuditLog, Event, Outcome as Ended};
 use crate::accounts::keys::{self, KeyError};
 use crate::accounts::tenants::{self, TenantError};
+use crate::accounts::tokens::{self, TokenError};
 use crate::docker::{Docker, Socket};
 use crate::git::{self, Claim};
+use crate::model::{TenantName, UserName};
 use crate::pipeline::{self, PushId};
 use crate::settings::Settings;
 use crate::store::{SqliteStore, StoreError};
@@ -35,9 +38,8 @@ const GRACE: Duration = Duration::from_millis(500);
 pub(super) enum SessionError {
     #[error(transparent)]
     Request(#[from] RefusedRequest),
-    /// The same words for a tenant that is not there and one that must not be seen.
-    #[error("there is no tenant `{tenant}` that `{user}` may use", tenant = .repository.tenant, user = .who.user)]
-    NoSuchTenant { repository: Box<Repository>, who: Box<Identity> },
+    #[error(transparent)]
+    NoSuchTenant(#[from] NoSuchTenant),
     #[error("there is no app `{app}` in tenant `{tenant}`", app = .0.app, tenant = .0.tenant)]
     NoSuchApp(Box<Repository>),
     #[error("the store could not be asked")]
@@ -48,10 +50,20 @@ pub(super) enum SessionError {
     Key(#[from] KeyError),
     #[error("the tenant could not be looked up")]
     Tenant(#[from] TenantError),
+    #[error("the deploy tokens could not be looked up")]
+    Token(#[from] TokenError),
     #[error("the repository could not be made")]
     Repository(#[from] git::GitError),
     #[error("cannot run {GIT}")]
     Git(#[source] std::io::Error),
+}
+
+/// The same words for a tenant that is not there and one that must not be seen.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no tenant `{tenant}` that `{user}` may use")]
+pub(super) struct NoSuchTenant {
+    pub(super) tenant: TenantName,
+    pub(super) user: UserName,
 }
 
 /// One connection.
@@ -93,11 +105,13 @@ impl Session {
     }
 
     async fn receive_pack(&self, repository: Repository) -> Result<u8, SessionError> {
-        self.admitted(&repository, Action::Push(&repository.tenant)).await?;
-        let path = self.settings.home.repository(&repository.tenant, &repository.app);
-        let rules = git::Rules { max_pack_bytes: self.settings.limits.pack.get(), hooks: self.settings.home.hooks() };
-        let claim = Claim::make(&path, &rules)?;
-        let push = PushContext { who: self.who.clone(), repository, id: PushId::random() };
+        let way = self.way_in(&repository).await?;
+        let push = PushContext { who: self.who.clone(), repository, id: PushId::random(), way };
+        let path = push.repository_path(&self.settings.home);
+        if way == Way::Letterbox {
+            letterbox::sweep(&self.settings.home.letterboxes());
+        }
+        let claim = Claim::make(&path, &push.rules(&self.settings))?;
         let status = self.watched("receive-pack", &path, Some(&push)).await;
         // A refused first push leaves no repository.
         claim.release()?;
@@ -105,7 +119,9 @@ impl Session {
     }
 
     async fn upload_pack(&self, repository: Repository) -> Result<u8, SessionError> {
-        self.admitted(&repository, Action::Read(&repository.tenant)).await?;
+        if !self.may(&repository.tenant, Action::Read(&repository.tenant)).await? {
+            return Err(self.refusal("clone", &repository));
+        }
         let path = self.settings.home.repository(&repository.tenant, &repository.app);
         if !path.is_dir() {
             return Err(SessionError::NoSuchApp(Box::new(repository)));
@@ -113,18 +129,32 @@ impl Session {
         self.watched("upload-pack", &path, None).await
     }
 
-    /// Ok when the tenant is there and the user may do that in it.
-    async fn admitted(&self, repository: &Repository, action: Action<'_>) -> Result<(), SessionError> {
-        let store = SqliteStore::open(&self.settings.home.store())?;
-        let known = tenants::get(&store, &repository.tenant).await?.is_some();
-        let caller = Caller::Key(self.who.clone());
-        if known && access::may(&store, &caller, action).await? {
-            return Ok(());
+    /// How a push of this user to the app comes in. Whoever may not push, for whatever reason, has the letterbox, if
+    /// there is any deploy token on this platform: which tenants and apps there are shows in nothing that follows.
+    async fn way_in(&self, repository: &Repository) -> Result<Way, SessionError> {
+        if self.may(&repository.tenant, Action::Push(&repository.tenant)).await? {
+            return Ok(Way::Door);
         }
-        let what = if matches!(action, Action::Push(_)) { "push" } else { "clone" };
-        let event = Event::by(&caller, what, Ended::Refused).in_tenant(&repository.tenant).on(&repository.app);
+        let store = SqliteStore::open(&self.settings.home.store())?;
+        let is_known = access::may(&store, &Caller::Key(self.who.clone()), Action::Own).await?;
+        if is_known && tokens::any_deploys(&store, jiff::Timestamp::now()).await? {
+            return Ok(Way::Letterbox);
+        }
+        Err(self.refusal("push", repository))
+    }
+
+    /// Whether the tenant is there and the user may do that in it.
+    async fn may(&self, tenant: &TenantName, action: Action<'_>) -> Result<bool, SessionError> {
+        let store = SqliteStore::open(&self.settings.home.store())?;
+        let known = tenants::get(&store, tenant).await?.is_some();
+        Ok(known && access::may(&store, &Caller::Key(self.who.clone()), action).await?)
+    }
+
+    fn refusal(&self, what: &str, repository: &Repository) -> SessionError {
+        let event = Event::by(&Caller::Key(self.who.clone()), what, Ended::Refused);
+        let event = event.in_tenant(&repository.tenant).on(&repository.app);
         AuditLog::in_directory(&self.settings.home.audit()).note(&event);
-        Err(SessionError::NoSuchTenant { repository: Box::new(repository.clone()), who: Box::new(self.who.clone()) })
+        NoSuchTenant { tenant: repository.tenant.clone(), user: self.who.user.clone() }.into()
     }
 
     /// Runs git to its end, or ends it when the client is gone.

@@ -34,6 +34,10 @@ impl Home {
     pub fn repository(&self, tenant: &TenantName, app: &AppName) -> PathBuf {
         self.repositories().join(tenant.as_str()).join(format!("{app}.git"))
     }
+    /// Repositories of single pushes whose pushers may not see the app's own.
+    pub fn letterboxes(&self) -> PathBuf {
+        self.0.join("letterboxes")
+    }
     /// Build logs, one file per build, in a directory per app.
     pub fn build_logs(&self, tenant: &TenantName, app: &AppName) -> PathBuf {
         self.logs().join(tenant.as_str()).join(app.as_str())
