@@ -154,6 +154,36 @@ fn every_kind_of_app_is_pushed_and_answers() {
     }
 }
 
+/// As CI systems push.
+#[test]
+fn a_shallow_clone_pushes_and_what_it_pushed_is_cloned_back() {
+    let paas = Paas::start();
+    let remote = paas.platform.remote("dev", "shop");
+    let project = Project::from_fixture("static");
+    for message in ["first", "second", "third"] {
+        project.write("index.html", message);
+        project.commit(message);
+    }
+    let clone = Project::empty();
+    let from = format!("file://{}", project.path().display());
+    let _ = clone.git(["fetch", "--quiet", "--depth", "2", &from, "HEAD"]);
+    let tip = clone.git(["rev-parse", "FETCH_HEAD"]);
+    let pushed = clone.push(&paas.ssh(), &[&remote, "FETCH_HEAD:refs/heads/main"]);
+    assert_eq!(answer(&pushed.live_at()), "third");
+    let back = tempfile::tempdir().unwrap();
+    let mut git = project.command();
+    git.env("GIT_SSH_COMMAND", paas.ssh()).args(["clone", "--quiet", "--bare", &remote]).arg(back.path().join("b"));
+    let cloned = git.output().unwrap();
+    assert!(cloned.status.success(), "{}", String::from_utf8_lossy(&cloned.stderr));
+    let log = project.command().current_dir(back.path().join("b")).args(["log", "--format=%H"]).output().unwrap();
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    assert!(log.starts_with(&tip) && log.lines().count() == 2, "{log}");
+    // With the whole history afterwards.
+    project.write("index.html", "fourth");
+    project.commit("fourth");
+    assert_eq!(answer(&project.push(&paas.ssh(), &[&remote, "HEAD:main"]).live_at()), "fourth");
+}
+
 #[test]
 fn the_same_tree_again_builds_nothing_and_a_changed_one_replaces_the_release() {
     let paas = Paas::start();

@@ -29,6 +29,9 @@ use Reach::{Elsewhere, Here, Tenant};
 /// A command without a line here fails the test.
 fn matrix() -> BTreeMap<&'static str, Reach> {
     BTreeMap::from([
+        ("apps token create", Tenant(&["apps", "token", "create", "--tenant", TENANT, "--app", "shop"])),
+        ("apps token list", Tenant(&["apps", "token", "list", "--tenant", TENANT])),
+        ("apps token revoke", Tenant(&["apps", "token", "revoke", "00000000", "--tenant", TENANT])),
         ("audit", Tenant(&["audit", "--tenant", TENANT])),
         ("down", Here),
         ("engine", Here),
@@ -108,7 +111,29 @@ fn another_tenant_is_as_if_it_were_not_there() {
     let _ = put(&["tenant", "members", "list", "--tenant", TENANT], "own").ok();
 
     let project = Project::from_fixture("static");
-    for arguments in [&["HEAD:main"][..], &["HEAD:other"], &["HEAD:refs/tags/v1"], &["--force", "HEAD:main"]] {
+    // Without any deploy token on the platform, and with one for the very app.
+    for with_token in [false, true] {
+        if with_token {
+            let _ = alice.paas(["apps", "token", "create", "--tenant", "theirs", "--app", "shop"]).ok();
+        }
+        pushes_tell_nothing(&project, &platform, &mallory);
+    }
+    assert!(!platform.home().join("repositories/theirs").exists());
+    same_time(&|tenant| put(&["tenant", "show", TENANT], tenant));
+    same_time(&|tenant| {
+        let pushed = project.push(&mallory.ssh(), &[&platform.remote(tenant, "shop"), "HEAD:main"]);
+        assert!(!pushed.accepted);
+    });
+}
+
+fn pushes_tell_nothing(project: &Project, platform: &TestPlatform, mallory: &Laptop) {
+    for arguments in [
+        &["HEAD:main"][..],
+        &["HEAD:other"],
+        &["HEAD:refs/tags/v1"],
+        &["--force", "HEAD:main"],
+        &["HEAD:main", "HEAD:other"],
+    ] {
         let push = |tenant: &str| {
             let remote = platform.remote(tenant, "shop");
             let all: Vec<&str> = std::iter::once(remote.as_str()).chain(arguments.iter().copied()).collect();
@@ -116,14 +141,14 @@ fn another_tenant_is_as_if_it_were_not_there() {
             (pushed.accepted, pushed.porcelain.replace(tenant, "X"), pushed.output.replace(tenant, "X"))
         };
         assert_eq!(push("theirs"), push("nowhere"), "{arguments:?}");
-        assert!(!push("theirs").0);
+        let (accepted, _, output) = push("theirs");
+        let told = output.contains("there is no tenant") || output.contains("brings one branch");
+        assert!(!accepted && told, "{arguments:?}: {output}");
     }
-    assert!(!platform.home().join("repositories/theirs").exists());
-    same_time(&|tenant| put(&["tenant", "show", TENANT], tenant));
 }
 
 /// Neither how long it takes tells.
-fn same_time(ask: &dyn Fn(&str) -> Said) {
+fn same_time<T>(ask: &dyn Fn(&str) -> T) {
     const TIMES: usize = 40;
     let (mut theirs, mut nowhere) = (Times::default(), Times::default());
     for _ in 0..TIMES {

@@ -45,14 +45,24 @@ impl Claim {
 
     /// Gives the repository up, and removes it when nothing was ever stored in it and nobody else is at work there.
     pub fn release(self) -> Result<(), GitError> {
+        if self.is_the_last()? && Repository::open(&self.path)?.is_empty()? { self.remove() } else { Ok(()) }
+    }
+
+    /// Gives the repository up, and removes it with whatever is in it, unless somebody else is at work there.
+    pub fn discard(self) -> Result<(), GitError> {
+        if self.is_the_last()? { self.remove() } else { Ok(()) }
+    }
+
+    /// Whether nobody else is at work here, and cannot be from now on.
+    fn is_the_last(&self) -> Result<bool, GitError> {
         match self.directory.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(()),
-            Err(TryLockError::Error(cause)) => return Err(file_error("lock", &self.path, cause)),
+            Ok(()) => Ok(self.is_current()),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(cause)) => Err(file_error("lock", &self.path, cause)),
         }
-        if !self.is_current() || !Repository::open(&self.path)?.is_empty()? {
-            return Ok(());
-        }
+    }
+
+    fn remove(self) -> Result<(), GitError> {
         // Out of its place first, so that nobody meets half of it.
         let parent = self.path.parent().expect("a repository stands in a tenant's directory");
         let aside = parent.join(format!(".old-{}", uuid::Uuid::new_v4()));
@@ -67,7 +77,7 @@ mod tests {
     use super::*;
 
     fn rules() -> Rules {
-        Rules { max_pack_bytes: 1 << 20, hooks: PathBuf::from("/nowhere/hooks"), any_commit_can_be_fetched: false }
+        Rules { max_pack_bytes: 1 << 20, hooks: PathBuf::from("/nowhere/hooks") }
     }
 
     #[test]
@@ -93,5 +103,10 @@ mod tests {
         repository.commit(Some("refs/heads/main"), &who, &who, "first", &tree, &[]).unwrap();
         claim.release().unwrap();
         assert!(path.is_dir());
+        let (one, other) = (Claim::on(&path).unwrap(), Claim::on(&path).unwrap());
+        one.discard().unwrap();
+        assert!(path.is_dir(), "it was removed while another session used it");
+        other.discard().unwrap();
+        assert!(!path.exists());
     }
 }

@@ -17,8 +17,6 @@ pub struct Rules {
     pub max_pack_bytes: u64,
     /// The directory of git's hooks.
     pub hooks: PathBuf,
-    /// Whether a commit can be fetched that no ref leads to.
-    pub any_commit_can_be_fetched: bool,
 }
 
 /// An open bare repository. Honours the `GIT_*` variables that git gives to its hooks: objects in quarantine are seen.
@@ -84,7 +82,6 @@ impl Repository {
         ];
         let configured = repository.config().and_then(|mut config| {
             texts.iter().try_for_each(|(name, value)| config.set_str(name, value))?;
-            config.set_bool("uploadpack.allowAnySHA1InWant", rules.any_commit_can_be_fetched)?;
             config.set_i64("receive.maxInputSize", i64::try_from(rules.max_pack_bytes).unwrap_or(i64::MAX))
         });
         configured.map_err(|cause| failed("configure", path, cause))
@@ -197,14 +194,16 @@ impl Repository {
         TarStream::start(Self::open(&self.path)?.inner, &self.path, tree, shape, self.commit_time(commit)?)
     }
 
-    /// Brings the commit, with its history as far as it is there, from another repository of this host whose rules let
-    /// any commit be fetched. No ref is made for it.
+    /// Brings the commit, with its history as far as it is there, from another repository of this host. No ref has to
+    /// lead to it there, and none is made here.
     pub fn bring(&self, commit: &CommitId, from: &Path) -> Result<(), GitError> {
         let fetched = Command::new("git")
             .env_clear()
             .envs([("PATH", "/usr/bin:/bin"), ("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null")])
             .arg("--git-dir")
             .arg(&self.path)
+            // Of which any commit can be asked.
+            .args(["-c", "protocol.version=2"])
             .args(["fetch", "--quiet", "--no-tags", "--no-auto-maintenance", "--no-write-fetch-head"])
             // A shallow push has a history that ends before its beginning.
             .arg("--update-shallow")

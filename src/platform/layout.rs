@@ -35,7 +35,15 @@ pub(super) fn directories(home: &Home, account: &Account) -> Result<(), LayoutEr
     }
     install_hooks(&home.hooks()).map_err(at(&home.hooks()))?;
     let engines = home.root_engine().parent().map(Path::to_owned);
-    let own = [home.store(), home.repositories(), home.logs(), home.run(), home.audit(), home.root_engine()];
+    let own = [
+        home.store(),
+        home.repositories(),
+        home.letterboxes(),
+        home.logs(),
+        home.run(),
+        home.audit(),
+        home.root_engine(),
+    ];
     for closed in engines.into_iter().chain(own) {
         directory(&closed, Some(account), 0o700)?;
     }
@@ -158,7 +166,7 @@ mod tests {
         fs::set_permissions(home.store(), Permissions::from_mode(0o777)).unwrap();
         directories(&home, &account).unwrap();
         assert_eq!((mode(home.path()), mode(&home.ssh()), mode(&home.hooks())), (0o755, 0o755, 0o755));
-        for closed in [home.store(), home.repositories(), home.run(), home.root_engine()] {
+        for closed in [home.store(), home.repositories(), home.letterboxes(), home.run(), home.root_engine()] {
             assert_eq!(mode(&closed), 0o700, "{}", closed.display());
         }
     }

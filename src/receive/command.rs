@@ -182,6 +182,7 @@ async fn hook(which: Hook, vars: &[(String, String)]) -> Result<Ended, Box<dyn E
         push: PushContext::from_vars(vars.iter().cloned())?,
         settings: Settings::load(variable(super::context::HOME), std::iter::empty())?,
         repository: std::path::absolute(variable("GIT_DIR").unwrap_or_default())?,
+        shallow: variable("GIT_SHALLOW_FILE").filter(|path| !path.as_os_str().is_empty()),
     };
     match which {
         Hook::PreReceive => run.pre_receive(&mut std::io::stdin()).await?,

@@ -84,11 +84,7 @@ impl PushContext {
 
     /// What the repository is configured to in which git receives it.
     pub(super) fn rules(&self, settings: &Settings) -> Rules {
-        Rules {
-            max_pack_bytes: settings.limits.pack.get(),
-            hooks: settings.home.hooks(),
-            any_commit_can_be_fetched: self.way == Way::Letterbox,
-        }
+        Rules { max_pack_bytes: settings.limits.pack.get(), hooks: settings.home.hooks() }
     }
 
     pub(super) fn from_vars(vars: impl Iterator<Item = (String, String)>) -> Result<Self, NoSession> {

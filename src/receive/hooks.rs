@@ -63,6 +63,8 @@ pub(super) struct HookRun {
     pub(super) settings: Settings,
     /// The repository, as git names it to its hooks (`GIT_DIR`).
     pub(super) repository: PathBuf,
+    /// The list of commits whose parents a shallow push did not bring (`GIT_SHALLOW_FILE`).
+    pub(super) shallow: Option<PathBuf>,
 }
 
 impl HookRun {
@@ -124,7 +126,11 @@ impl HookRun {
         }
         let answered = pkt_line::write_flush(output);
         target.claim.map_or(Ok(()), git::Claim::release)?;
-        claim.release()?;
+        match self.push.way {
+            Way::Door => claim.release()?,
+            // Its session may be gone; if not, git still needs it.
+            Way::Letterbox => claim.discard()?,
+        }
         Ok(answered?)
     }
 
@@ -136,21 +142,25 @@ impl HookRun {
         let path = door.repository_path(&self.settings.home);
         let claim = git::Claim::make(&path, &door.rules(&self.settings))?;
         let repository = git::Repository::open(&path)?;
+        // git itself writes the list down only when the push has ended well, and wants to find none until then.
+        let list = self.repository.join("shallow");
+        self.shallow.as_ref().map_or(Ok(0), |brought| std::fs::copy(brought, &list))?;
         for update in updates {
             update.old = repository.reference(&update.name)?;
             if let Some(commit) = &update.new {
                 repository.bring(commit, &self.repository)?;
             }
         }
+        self.shallow.as_ref().map_or(Ok(()), |_| std::fs::remove_file(&list))?;
         Ok(Target { path, token, claim: Some(claim) })
     }
 
     fn note(&self, update: &RefUpdate, answer: &Answer) {
         let outcome = match answer {
-            Answer::Done | Answer::LeftToGit => Outcome::Done,
+            Answer::Deployed(_) | Answer::Stored => Outcome::Done,
             Answer::Refused(reason) => Outcome::Failed(reason.clone()),
         };
-        let what = if matches!(answer, Answer::LeftToGit) { "push (stored)" } else { "push" };
+        let what = if matches!(answer, Answer::Stored) { "push (stored)" } else { "push" };
         let Repository { tenant, app } = &self.push.repository;
         let caller = Caller::Key(self.push.who.clone());
         let event = Event::by(&caller, what, outcome).in_tenant(tenant).on(format_args!("{app} {}", update.name));
@@ -175,11 +185,11 @@ impl HookRun {
                 if let Some(note) = note {
                     terminal.show(&Progress::Step(note));
                 }
-                Answer::LeftToGit
+                Answer::Stored
             }
             Verdict::Deploy { commit } => {
                 match self.deploy(update, &commit, options, target, repository, terminal).await {
-                    Ok(()) => Answer::Done,
+                    Ok(mover) => Answer::Deployed(mover),
                     Err(Refusal { reason, explanation }) => {
                         terminal.refuse(&explanation);
                         Answer::Refused(reason)
@@ -197,7 +207,7 @@ impl HookRun {
         target: &Target,
         repository: &git::Repository,
         terminal: &Terminal<W>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Mover, Refusal> {
         let platform = self.platform().await?;
         let push = Push {
             tenant: self.push.repository.tenant.clone(),
@@ -221,11 +231,17 @@ impl HookRun {
             released = pipeline::run(push, &platform, permission, &say) => released.map_err(|error| Refusal::of(error.reason(), &error))?,
             () = terminal.keep_alive() => unreachable!("it goes on until the pipeline ends"),
         };
+        // git writes down where a shallow history ends only together with a ref that it moves itself.
+        let mover = if self.shallow.is_some() { Mover::Git } else { Mover::Hook };
+        if mover == Mover::Git && self.push.way == Way::Door {
+            return Ok(mover);
+        }
         // Only now does the ref move, and by our own hand: git may be gone with its client.
         let message = format!("push by {}", self.push.who.user);
         repository.move_reference(&update.name, released.branch_at.as_ref(), commit, &message).map_err(|error| {
             Refusal::of("the release serves, but the branch was moved by somebody else".to_owned(), &error)
-        })
+        })?;
+        Ok(mover)
     }
 
     /// Everything that the pipeline works with, from the settings and the accounts.
@@ -301,18 +317,25 @@ struct Target {
 
 /// What git is told of one ref.
 enum Answer {
-    /// The ref was moved by us.
-    Done,
-    /// git is to move it.
-    LeftToGit,
+    /// Its commit serves.
+    Deployed(Mover),
+    /// It is only kept; git is to move the ref.
+    Stored,
     Refused(String),
+}
+
+/// Who moves the ref of what serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mover {
+    Hook,
+    Git,
 }
 
 impl Answer {
     fn write(&self, name: &str, output: &mut impl Write) -> std::io::Result<()> {
         match self {
-            Self::Done => pkt_line::write(output, &format!("ok {name}")),
-            Self::LeftToGit => {
+            Self::Deployed(Mover::Hook) => pkt_line::write(output, &format!("ok {name}")),
+            Self::Deployed(Mover::Git) | Self::Stored => {
                 pkt_line::write(output, &format!("ok {name}"))?;
                 pkt_line::write(output, "option fall-through")
             }

@@ -48,8 +48,8 @@ pub(super) fn sweep(letterboxes: &Path) {
     // What begins with a dot is on its way to being one.
     let made = entries.flatten().filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
     for entry in made {
-        // Another session may take it away just now, and an empty repository goes with its last claim.
-        if let Err(error) = Claim::on(&entry.path()).and_then(Claim::release) {
+        // Another session may take it away just now.
+        if let Err(error) = Claim::on(&entry.path()).and_then(Claim::discard) {
             tracing::debug!(%error, letterbox = %entry.path().display(), "not swept");
         }
     }
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn those_that_nobody_is_at_work_in_are_swept() {
         let home = tempfile::tempdir().unwrap();
-        let rules = Rules { max_pack_bytes: 1 << 20, hooks: "/nowhere".into(), any_commit_can_be_fetched: true };
+        let rules = Rules { max_pack_bytes: 1 << 20, hooks: "/nowhere".into() };
         let (used, left) = (home.path().join("used.git"), home.path().join("left.git"));
         let claim = Claim::make(&used, &rules).unwrap();
         // As of a session that was killed: its lock ends with it, its directory stays.

@@ -113,8 +113,11 @@ impl Session {
         }
         let claim = Claim::make(&path, &push.rules(&self.settings))?;
         let status = self.watched("receive-pack", &path, Some(&push)).await;
-        // A refused first push leaves no repository.
-        claim.release()?;
+        // A refused first push leaves no repository, and a letterbox is for one push.
+        match way {
+            Way::Door => claim.release()?,
+            Way::Letterbox => claim.discard()?,
+        }
         status
     }
 

@@ -161,7 +161,9 @@ async fn owner(home: &Home) -> Result<Option<Account>, InstallError> {
 /// Removes what the platform keeps in its home, and the home unless somebody else keeps something there.
 fn remove_home(home: &Home, done: &mut Steps) -> Result<(), InstallError> {
     let engines = home.path().join("engines");
-    for directory in [home.repositories(), home.logs(), engines, home.ssh(), home.audit(), home.run()] {
+    for directory in
+        [home.repositories(), home.letterboxes(), home.logs(), engines, home.ssh(), home.audit(), home.run()]
+    {
         gone(&directory, std::fs::remove_dir_all(&directory))?;
     }
     for file in [home.config(), home.started_with()] {
