@@ -723,3 +723,21 @@ async fn a_build_over_the_tenants_quota_waits_until_another_one_has_ended() {
     assert!(said.lock().unwrap().contains(&Progress::Step(waited.to_owned())), "{said:?}");
     assert!(platform.store.lease_holder(&slot).await.unwrap().is_none());
 }
+
+/// As when somebody changed the quota during a long build, which starts the tenant's Marathon anew elsewhere.
+#[tokio::test]
+async fn a_push_deploys_by_what_the_tenant_has_when_its_build_has_ended() {
+    let lab = Lab::serving(|_| {});
+    let project = app("true");
+    let elsewhere = Tenancy { marathon: Client::new("http://127.0.0.1:1", None).unwrap(), quota: Quota::default() };
+    let platform = Platform { tenancy: elsewhere, ..lab.platform.clone() };
+    let push = || Lab::push_of(&project, PushOptions::default());
+    let small = Quota { apps: Some(0), ..Quota::default() };
+    let lowered = Platform { tenancy: Tenancy { quota: small, ..lab.platform.tenancy.clone() }, ..platform.clone() };
+    let refused = run(push(), &platform, permission(&lowered), &|_| {}).await.unwrap_err();
+    assert!(matches!(refused, PushError::OverQuota { .. }), "{}", refused.reason());
+    let released = run(push(), &platform, permission(&lab.platform), &|_| {}).await;
+    assert_eq!(released.map(|released| released.number.get()).map_err(|error| error.reason()), Ok(1));
+    let gone = run(push(), &platform, || ready(Ok(None)), &|_| {}).await.unwrap_err();
+    assert!(matches!(gone, PushError::NotAllowed), "{}", gone.reason());
+}
