@@ -89,8 +89,8 @@ fn a_key_that_is_no_member_deploys_by_the_token_in_paas_yml_and_sees_nothing() {
     assert_eq!(left.len(), 0, "{left:?}");
 
     let audit = alice.paas(["audit", "--tenant", "dev", "--json"]).ok().json();
-    let pushes: Vec<_> = audit.as_array().unwrap().iter().filter(|event| event["what"] == "push").collect();
-    let by_robot: Vec<_> = pushes.iter().filter(|event| event["user"] == "robot").map(|e| &e["outcome"]).collect();
+    let events: Vec<_> = audit.as_array().unwrap().iter().filter(|event| event["what"] == "push").collect();
+    let by_robot: Vec<_> = events.iter().filter(|event| event["user"] == "robot").map(|e| &e["outcome"]).collect();
     assert!(by_robot.iter().filter(|outcome| **outcome == "done").count() == 1, "{by_robot:?}");
     assert!(by_robot.iter().any(|outcome| **outcome == "refused"), "{by_robot:?}");
     assert!(!audit.to_string().contains(token));

@@ -64,6 +64,11 @@ fn a_newcomer_joins_with_a_token_pushes_and_is_gone_at_once_when_removed() {
     assert!(!elsewhere.accepted && !nowhere.accepted);
     assert_eq!(elsewhere.output.replace("secret", "X"), nowhere.output.replace("nowhere", "X"));
 
+    // Of what was done a developer sees what is theirs alone.
+    let seen = bob.paas(["audit", "--json"]).ok().json();
+    let others: Vec<_> = seen.as_array().unwrap().iter().filter(|event| event["user"] != "bob").collect();
+    assert!(others.is_empty(), "{others:?}");
+
     // A viewer reads and does not push.
     let _ = alice.paas(["tenant", "members", "set-role", "--tenant", "dev", "bob", "viewer"]).ok();
     assert!(!project.push(&bob.ssh(), &["paas-dev", "HEAD:other"]).accepted);
@@ -77,7 +82,7 @@ fn a_newcomer_joins_with_a_token_pushes_and_is_gone_at_once_when_removed() {
     let told: BTreeSet<String> = audit.as_array().unwrap().iter().map(line).collect();
     for expected in [
         "alice tenant create dev done",
-        "bob tenant join - done",
+        "bob tenant join dev done",
         "bob push dev done",
         "bob push secret refused",
         "(newcomer) tenant join - refused",

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use paas::accounts::access::PushRight;
 use paas::docker::{Docker, Socket};
 use paas::git::Repository;
 use paas::marathon::{
@@ -115,7 +114,7 @@ impl Outcome {
 
 /// Whoever pushes may, and nothing is another than when they began.
 fn permission(platform: &Platform) -> impl Fn() -> Ready<Result<Option<Permission>, BoxedCause>> + Send + use<> {
-    let permission = Permission { by: PushRight::Role, tenancy: platform.tenancy.clone() };
+    let permission = Permission { by_token: None, tenancy: platform.tenancy.clone() };
     move || ready(Ok(Some(permission.clone())))
 }
 
@@ -672,7 +671,7 @@ async fn the_second_push_waits_its_turn_and_says_for_whom() {
     app.write("more", "x");
     app.commit("on top of the first");
     let second = Lab::push_of(&app, PushOptions::default());
-    let (first, second) = one_after_the_other(&lab, first, second).await;
+    let (first, second) = Box::pin(one_after_the_other(&lab, first, second)).await;
     live_at(&first);
     second.says("-----> Waiting for alice's push of ");
     live_at(&second);
@@ -686,7 +685,7 @@ async fn a_push_that_would_undo_the_one_it_waited_for_is_refused_before_it_build
     let first = Lab::push_of(&app, PushOptions::default());
     app.git(["commit", "--quiet", "--amend", "-m", "instead of the first"]);
     let second = Lab::push_of(&app, PushOptions::default());
-    let (first, second) = one_after_the_other(&lab, first, second).await;
+    let (first, second) = Box::pin(one_after_the_other(&lab, first, second)).await;
     live_at(&first);
     let reason = second.reason();
     assert!(reason.starts_with("another push moved deployed meanwhile: fetch it"), "{reason}");

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::keys::{self, KeyError};
 use super::members::{self, MemberError};
 use super::tenants::{self, TenantError};
-use super::tokens::{self, TokenError, TokenId};
+use super::tokens::{self, TokenError};
 use super::users::{self, UserError};
-use crate::model::{AppName, Fingerprint, Role, Secret, TenantName, UserName};
+use crate::model::{AppName, Fingerprint, Role, Secret, TenantName, TokenId, UserName};
 use crate::store::{Store, StoreError};
 
 /// Somebody who was let in: by which key, as whom.

@@ -7,6 +7,7 @@ mod follow;
 mod read;
 mod segments;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,9 @@ use futures_util::Stream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::access::Caller;
+use super::access::{self, AccessError, Action, Caller};
 use crate::model::{Fingerprint, TenantName};
+use crate::store::Store;
 
 /// Longest text in an event, in characters; what is longer is cut, so that nobody can drown the log.
 const MAX_TEXT_CHARS: usize = 1000;
@@ -90,6 +92,41 @@ impl Filter {
         self.tenant.as_ref().is_none_or(|tenant| event.tenant.as_ref() == Some(tenant))
             && self.user.as_ref().is_none_or(|user| event.user == *user)
             && self.since.is_none_or(|since| event.at >= since)
+    }
+}
+
+/// What of the log somebody may see, as the store says it while this is there: an admin all, an owner what was done in
+/// their tenants, and everybody what they did themselves outside of any.
+#[derive(Debug)]
+pub struct Sight<'a> {
+    store: &'a dyn Store,
+    caller: &'a Caller,
+    /// What was asked already; of all tenants together under no name.
+    known: HashMap<Option<TenantName>, bool>,
+}
+
+impl<'a> Sight<'a> {
+    pub fn of(store: &'a dyn Store, caller: &'a Caller) -> Self {
+        Self { store, caller, known: HashMap::new() }
+    }
+
+    pub async fn reaches(&mut self, event: &Event) -> Result<bool, AccessError> {
+        if self.may(None).await? {
+            return Ok(true);
+        }
+        match &event.tenant {
+            Some(tenant) => self.may(Some(tenant)).await,
+            None => Ok(event.user == self.caller.name()),
+        }
+    }
+
+    async fn may(&mut self, tenant: Option<&TenantName>) -> Result<bool, AccessError> {
+        if let Some(known) = self.known.get(&tenant.cloned()) {
+            return Ok(*known);
+        }
+        let may = access::may(self.store, self.caller, tenant.map_or(Action::SeeHost, Action::Manage)).await?;
+        self.known.insert(tenant.cloned(), may);
+        Ok(may)
     }
 }
 

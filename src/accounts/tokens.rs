@@ -16,12 +16,12 @@ use super::members::MemberError;
 use super::tenants::{self, TenantError};
 use super::users::UserError;
 use super::{Place, committed, names_below};
-use crate::model::{AppName, InvalidName, Role, TenantName, UserName};
+use crate::model::{AppName, InvalidName, Role, TenantName, TokenId, TokenPurpose, UserName};
 use crate::store::{Change, Store, StoreError, Version};
 
 pub use redeem::{Joined, redeem};
 pub(super) use text::TokenHash;
-pub use text::{InvalidToken, InvalidTokenId, Purpose, Token, TokenId, without_tokens};
+pub use text::{InvalidToken, Token};
 
 /// What a token gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,7 +154,7 @@ pub async fn create_join(
     expires: Timestamp,
     by: &str,
 ) -> Result<NewToken, TokenError> {
-    create(store, tenant, Purpose::Join, TokenKind::Join { role, uses_left: uses.get() }, Some(expires), by).await
+    create(store, tenant, TokenPurpose::Join, TokenKind::Join { role, uses_left: uses.get() }, Some(expires), by).await
 }
 
 /// Makes a token by which whoever has a registered key may deploy the app, which need not be there yet.
@@ -165,14 +165,14 @@ pub async fn create_deploy(
     expires: Option<Timestamp>,
     by: &str,
 ) -> Result<NewToken, TokenError> {
-    create(store, tenant, Purpose::Deploy, TokenKind::Deploy { app: app.clone() }, expires, by).await
+    create(store, tenant, TokenPurpose::Deploy, TokenKind::Deploy { app: app.clone() }, expires, by).await
 }
 
 /// Tokens of the tenant that open nothing any more go at this opportunity.
 async fn create(
     store: &dyn Store,
     tenant: &TenantName,
-    purpose: Purpose,
+    purpose: TokenPurpose,
     kind: TokenKind,
     expires: Option<Timestamp>,
     by: &str,

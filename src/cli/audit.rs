@@ -5,14 +5,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::deed::{Deed, Right};
-use crate::accounts::audit::{AuditLog, Event, Filter, Outcome};
+use crate::accounts::access::Caller;
+use crate::accounts::audit::{AuditLog, Event, Filter, Outcome, Sight};
 use crate::model::{Period, TenantName};
 use crate::settings::Settings;
 use crate::ui::{Answer, Table, Ui, printable};
 
 /// Show who changed what, when and from where, and what was refused
 ///
-/// An owner sees what happened in the tenant, an admin everything.
+/// An admin sees everything, an owner what happened in their tenants, everybody what they did themselves.
 #[derive(Debug, clap::Args)]
 pub(super) struct Audit {
     /// Of this tenant alone
@@ -76,21 +77,33 @@ impl Audit {
     pub(super) fn deed(&self) -> Deed {
         match &self.tenant {
             Some(tenant) => Deed::look(Right::Manage, "audit").of(tenant),
-            None => Deed::look(Right::SeeHost, "audit"),
+            // Of which everybody sees as much as they may.
+            None => Deed::look(Right::Own, "audit"),
         }
     }
 
-    pub(super) async fn run(self, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
+    pub(super) async fn run(self, settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Result<()> {
+        let Some(store) = super::store::open_existing(settings)? else { return ui.answer(&Events(Vec::new())) };
         let log = AuditLog::in_directory(&settings.home.audit());
         // Before time began everything is younger.
         let since = self.since.and_then(|period| Timestamp::now().checked_sub(period.get()).ok());
         let filter = Filter { tenant: self.tenant, user: self.user, since };
         if !self.follow {
-            return ui.answer(&Events(log.read(&filter)?));
+            let (mut sight, mut seen) = (Sight::of(&store, caller), Vec::new());
+            for event in log.read(&filter)? {
+                if sight.reaches(&event).await? {
+                    seen.push(event);
+                }
+            }
+            return ui.answer(&Events(seen));
         }
         let mut events = std::pin::pin!(log.follow(filter)?);
         while let Some(event) = events.next().await {
-            ui.answer(&One(event?))?;
+            let event = event?;
+            // Decided anew each time: whoever is no owner any more sees nothing more.
+            if Sight::of(&store, caller).reaches(&event).await? {
+                ui.answer(&One(event))?;
+            }
         }
         Ok(())
     }

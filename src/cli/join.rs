@@ -16,6 +16,8 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::ui::{Answer, Exit, Failure, Ui};
 
+/// As the audit log calls it.
+const JOIN: &str = "tenant join";
 /// Longer than any token, in bytes.
 const MAX_TOKEN_BYTES: u64 = 4096;
 
@@ -41,7 +43,8 @@ impl Answer for View {
 impl Join {
     #[allow(clippy::unused_self, reason = "as every command has it")]
     pub(super) fn deed(&self) -> Deed {
-        Deed::change(Right::Own, "tenant join")
+        // It tells the log itself what came of it, and in which tenant.
+        Deed::look(Right::Own, JOIN)
     }
 
     pub(super) async fn run(self, settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Result<()> {
@@ -55,7 +58,9 @@ impl Join {
         let key =
             keys::find(&store, &who.key).await?.ok_or_else(|| Failure::new(Exit::Refused, "this key is not known"))?;
         let key = PublicKey::parse(key.line.as_bytes())?;
-        self.redeem(&store, &key, ui).await
+        let joined = self.redeem(&store, &key, ui).await;
+        note(settings, Event::by(caller, JOIN, Outcome::Refused), joined.as_ref().ok());
+        ui.answer(&View(joined?))
     }
 
     /// Joins with a key that nobody knows, which may be tried so often and no more.
@@ -71,25 +76,19 @@ impl Join {
             let what = "too many tokens were tried by keys that nobody knows";
             return Err(Failure::new(Exit::Refused, what).advise("try again in ten minutes").into());
         }
-        let done = self.redeem(&store, key, ui).await;
-        let outcome = if done.is_ok() { Outcome::Done } else { Outcome::Refused };
-        let user = keys::find(&store, key.fingerprint()).await?.map(|key| key.user.to_string());
-        let event = Event {
-            user: user.unwrap_or_else(|| "(newcomer)".to_owned()),
-            key: Some(key.fingerprint().clone()),
-            from,
-            ..Event::by(&Caller::Host, "tenant join", outcome)
-        };
-        AuditLog::in_directory(&settings.home.audit()).note(&event);
-        if done.is_ok() {
-            newcomers::succeeded(&store, from).await?;
-            super::store::tell_sshd(settings).await?;
-        }
-        done
+        let joined = self.redeem(&store, key, ui).await;
+        let user = joined.as_ref().map_or_else(|_| "(newcomer)".to_owned(), |joined| joined.user.to_string());
+        let by_host = Event::by(&Caller::Host, JOIN, Outcome::Refused);
+        let event = Event { user, key: Some(key.fingerprint().clone()), from, ..by_host };
+        note(settings, event, joined.as_ref().ok());
+        let joined = joined?;
+        newcomers::succeeded(&store, from).await?;
+        super::store::tell_sshd(settings).await?;
+        ui.answer(&View(joined))
     }
 
     /// Joins with a key that need not be known yet.
-    async fn redeem(self, store: &dyn Store, key: &PublicKey, ui: &mut Ui) -> anyhow::Result<()> {
+    async fn redeem(self, store: &dyn Store, key: &PublicKey, ui: &mut Ui) -> anyhow::Result<Joined> {
         let text = match ui.ask("Token:")? {
             Some(typed) => typed,
             None => first_line()?,
@@ -99,8 +98,17 @@ impl Join {
         })?;
         let joined = tokens::redeem(store, &token, key, self.name).await.map_err(explained)?;
         ui.note(format_args!("next, in a git work tree: `paas init --tenant {}`", joined.tenant))?;
-        ui.answer(&View(joined))
+        Ok(joined)
     }
+}
+
+/// Notes a try, in the tenant when it led to one.
+fn note(settings: &Settings, refused: Event, joined: Option<&Joined>) {
+    let event = match joined {
+        Some(joined) => Event { outcome: Outcome::Done, ..refused.in_tenant(&joined.tenant).on(joined.role) },
+        None => refused,
+    };
+    AuditLog::in_directory(&settings.home.audit()).note(&event);
 }
 
 /// What is said to a key that wants anything else.

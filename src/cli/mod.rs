@@ -171,7 +171,7 @@ impl Noun {
     async fn carry_out(self, world: World, ui: &mut Ui) -> anyhow::Result<()> {
         match self {
             Self::Apps(apps) => apps.run(&world.settings()?, &world.caller, ui).await,
-            Self::Audit(audit) => audit.run(&world.settings()?, ui).await,
+            Self::Audit(audit) => audit.run(&world.settings()?, &world.caller, ui).await,
             Self::Down(down) => down.run(&world.settings()?, ui).await,
             Self::Init(init) => init.run(&world.settings()?, world.host, ui).await,
             Self::Install(install) => install.run(world.home, world.vars, ui).await,

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::deed::{Deed, Right};
 use super::subject::{OfApp, OfTenant, no_app_named, no_tenant_named};
 use crate::accounts::access::Caller;
-use crate::accounts::tokens::{self, IssuedToken, NewToken, TokenError, TokenId, TokenKind};
-use crate::model::{Period, Role};
+use crate::accounts::tokens::{self, IssuedToken, NewToken, TokenError, TokenKind};
+use crate::model::{Period, Role, TokenId};
 use crate::settings::Settings;
 use crate::ui::{Answer, Exit, Failure, Table, Ui};
 

@@ -10,6 +10,7 @@ mod quota;
 mod release;
 mod role;
 mod secret;
+mod token;
 
 pub use causes::in_full;
 pub use commit::{CommitId, InvalidCommitId};
@@ -21,3 +22,5 @@ pub use quota::{Cpus, Demand, InUse, InvalidCpus, Limit, OverQuota, Quota, Quota
 pub use release::{InvalidReleaseNumber, ReleaseNumber};
 pub use role::{InvalidRole, Role};
 pub use secret::Secret;
+pub(crate) use token::is_lower_hex;
+pub use token::{InvalidTokenId, TOKEN_CHECKSUM_CHARS, TOKEN_RANDOM_CHARS, TokenId, TokenPurpose, without_tokens};

@@ -1,7 +1,7 @@
 //! What programs write, as lines that may go to a person's terminal: colours stay, all other terminal control goes, and
 //! so does what is secret in tokens.
 
-use crate::accounts::tokens::without_tokens;
+use crate::model::without_tokens;
 
 /// Longest line; a longer one is cut into several, so that a build cannot fill our memory with one.
 const LONGEST: usize = 4096;

@@ -27,12 +27,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::accounts::access::PushRight;
 use crate::docker::{Docker, DockerError, PushImageError, labels};
 use crate::git::Repository;
 use crate::marathon;
 use crate::model::{
-    AppName, ByteSize, CommitId, ImageRef, OverQuota, Period, Quota, ReleaseNumber, Secret, TenantName, UserName,
+    AppName, ByteSize, CommitId, ImageRef, OverQuota, Period, Quota, ReleaseNumber, Secret, TenantName, TokenId,
+    UserName,
 };
 use crate::store::{BoxedCause, Holder, Lease, LeaseAttempt, Store, StoreError};
 use build_log::{Builds, Loan};
@@ -75,10 +75,11 @@ pub struct Tenancy {
     pub quota: Quota,
 }
 
-/// What somebody may do who may push: by what, and with what.
+/// To push: by what, and with what.
 #[derive(Debug, Clone)]
 pub struct Permission {
-    pub by: PushRight,
+    /// The deploy token, for somebody who may by that alone.
+    pub by_token: Option<TokenId>,
     pub tenancy: Tenancy,
 }
 
@@ -292,9 +293,9 @@ pub async fn run<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>
     let ask = async || permission().await.map_err(PushError::Undecided)?.ok_or(PushError::NotAllowed);
     let held_quota = quota::hold(&ask().await?.tenancy.quota, &push, platform).await?;
     // The last that is asked: whatever is waited for comes before.
-    let Permission { by, tenancy } = ask().await?;
+    let Permission { by_token, tenancy } = ask().await?;
     quota::admit(&draft.formation, &push, &tenancy).await?;
-    draft.token = by.token();
+    draft.token = by_token;
     let release = record(draft, &push, &releases, say).await?;
     let platform = &Platform { tenancy, ..platform.clone() };
     let (release, address) = deploy(release, held_quota, previous.as_ref(), &push, &releases, platform, say).await?;

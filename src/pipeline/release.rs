@@ -10,9 +10,8 @@ use super::app_record::AppRecord;
 use super::formation::Formation;
 use super::places::Places;
 use super::slug::SlugKey;
-use crate::accounts::tokens::TokenId;
 use crate::marathon::DeploymentId;
-use crate::model::{AppName, CommitId, ImageRef, ReleaseNumber, Secret, TenantName, UserName};
+use crate::model::{AppName, CommitId, ImageRef, ReleaseNumber, Secret, TenantName, TokenId, UserName};
 use crate::store::{Change, Store, StoreError};
 
 /// Slug, config and formation: all it takes to run it again.

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use super::slug::BuildInput;
 use super::{Progress, Push, Say};
-use crate::accounts::tokens;
 use crate::git::{GitError, Repository, TarShape, TarStream, Within};
 use crate::manifest::{self, Manifest, ManifestError, Procfile, ProcfileError};
-use crate::model::{ByteSize, CommitId, ProcessType, TenantName};
+use crate::model::{ByteSize, CommitId, ProcessType, TenantName, without_tokens};
 
 /// A commit's tree, and what its `paas.yml` and Procfile ask for.
 #[derive(Debug, Clone)]
@@ -92,7 +91,7 @@ fn read(repository: PathBuf, commit: CommitId, tenant: &TenantName) -> Result<Re
 
 /// The text of a `paas.yml` with its tokens made unreadable; none when there are none.
 fn without_token(text: &[u8]) -> Option<Vec<u8>> {
-    match tokens::without_tokens(std::str::from_utf8(text).ok()?) {
+    match without_tokens(std::str::from_utf8(text).ok()?) {
         Cow::Owned(clean) => Some(clean.into_bytes()),
         Cow::Borrowed(_) => None,
     }

@@ -61,6 +61,11 @@ impl std::str::FromStr for Way {
 #[error("{0} is missing or wrong: hooks run within `paas-receive session`, not by hand")]
 pub(super) struct NoSession(&'static str);
 
+/// What every repository that git receives in is configured to.
+pub(super) fn rules(settings: &Settings) -> Rules {
+    Rules { max_pack_bytes: settings.limits.pack.get(), hooks: settings.home.hooks() }
+}
+
 impl PushContext {
     pub(super) fn to_vars(&self) -> [(&'static str, String); 7] {
         [
@@ -80,11 +85,6 @@ impl PushContext {
             Way::Door => home.repository(&self.repository.tenant, &self.repository.app),
             Way::Letterbox => home.letterboxes().join(format!("{}.git", self.id)),
         }
-    }
-
-    /// What the repository is configured to in which git receives it.
-    pub(super) fn rules(&self, settings: &Settings) -> Rules {
-        Rules { max_pack_bytes: settings.limits.pack.get(), hooks: settings.home.hooks() }
     }
 
     pub(super) fn from_vars(vars: impl Iterator<Item = (String, String)>) -> Result<Self, NoSession> {

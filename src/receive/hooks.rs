@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::admission::{self, MalformedUpdate, RefUpdate, Verdict};
-use super::context::{NoSession, PushContext, Way};
+use super::context::{self, NoSession, PushContext, Way};
 use super::letterbox::{self, Misaddressed};
 use super::pkt_line;
 use super::request::Repository;
@@ -140,7 +140,7 @@ impl HookRun {
         let token = self.addressed(updates, &letterbox).await?;
         let door = PushContext { way: Way::Door, ..self.push.clone() };
         let path = door.repository_path(&self.settings.home);
-        let claim = git::Claim::make(&path, &door.rules(&self.settings))?;
+        let claim = git::Claim::make(&path, &context::rules(&self.settings))?;
         let repository = git::Repository::open(&path)?;
         // git itself writes the list down only when the push has ended well, and wants to find none until then.
         let list = self.repository.join("shallow");
@@ -279,7 +279,7 @@ impl HookRun {
         let store = SqliteStore::open(&self.settings.home.store())?;
         let (Repository { tenant, app }, caller) = (&self.push.repository, Caller::Key(self.push.who.clone()));
         let Some(by) = access::may_push(&store, &caller, tenant, app, token).await? else { return Ok(None) };
-        Ok(Some(Permission { by, tenancy: self.tenancy(&store).await? }))
+        Ok(Some(Permission { by_token: by.token(), tenancy: self.tenancy(&store).await? }))
     }
 
     /// What the tenant has, as the store and the root Marathon know it now.

@@ -111,7 +111,7 @@ impl Session {
         if way == Way::Letterbox {
             letterbox::sweep(&self.settings.home.letterboxes());
         }
-        let claim = Claim::make(&path, &push.rules(&self.settings))?;
+        let claim = Claim::make(&path, &context::rules(&self.settings))?;
         let status = self.watched("receive-pack", &path, Some(&push)).await;
         // A refused first push leaves no repository, and a letterbox is for one push.
         match way {

@@ -3,6 +3,8 @@
 
 use std::io::{self, Read};
 
+use crate::accounts::access::Caller;
+use crate::accounts::audit::{AuditLog, Event, Outcome};
 use crate::accounts::authorized_keys::{AuthorizedKeysFileError, sync_authorized_keys};
 use crate::accounts::keys::{self, KeyError};
 use crate::accounts::{InvalidKey, MAX_KEY_BYTES, PublicKey};
@@ -38,8 +40,23 @@ impl UploadKeyError {
     }
 }
 
-/// Registers the key that `input` holds to `user`, and gives the fingerprint to print.
+/// Registers the key that `input` holds to `user`, and gives the fingerprint to print. The audit log tells of it.
 pub async fn upload_key(home: &Home, user: &UserName, input: impl Read) -> Result<Fingerprint, UploadKeyError> {
+    let uploaded = register(home, user, input).await;
+    let outcome = match &uploaded {
+        Ok(_) => Outcome::Done,
+        Err(UploadKeyError::Key(KeyError::Known { .. })) => Outcome::Refused,
+        Err(error) => Outcome::Failed(error.to_string()),
+    };
+    // Where there is no platform nothing was changed either.
+    if home.store().exists() {
+        let event = Event::by(&Caller::Host, "upload-key", outcome).on(user);
+        AuditLog::in_directory(&home.audit()).note(&event);
+    }
+    uploaded
+}
+
+async fn register(home: &Home, user: &UserName, input: impl Read) -> Result<Fingerprint, UploadKeyError> {
     let mut text = Vec::new();
     // One byte more than a key may have, so that a longer text is seen to be too long.
     input.take(MAX_KEY_BYTES as u64 + 1).read_to_end(&mut text).map_err(UploadKeyError::Input)?;
@@ -53,6 +70,7 @@ pub async fn upload_key(home: &Home, user: &UserName, input: impl Read) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::audit::Filter;
     use crate::accounts::samples::{ED25519, ED25519_FINGERPRINT};
 
     #[tokio::test]
@@ -69,5 +87,9 @@ mod tests {
         assert_eq!(upload_key(&home, &alice, line.as_bytes()).await.unwrap().as_str(), ED25519_FINGERPRINT);
         let error = upload_key(&home, &alice, line.as_bytes()).await.unwrap_err();
         assert!(matches!(error, UploadKeyError::Key(KeyError::Known { .. })), "{error:?}");
+        let events = AuditLog::in_directory(&home.audit()).read(&Filter::default()).unwrap();
+        let told: Vec<_> = events.into_iter().map(|event| (event.user, event.object, event.outcome)).collect();
+        let by_host = |outcome| ("(host)".to_owned(), Some("alice".to_owned()), outcome);
+        assert_eq!(told, [by_host(Outcome::Done), by_host(Outcome::Refused)]);
     }
 }

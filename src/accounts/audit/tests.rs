@@ -4,7 +4,12 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use futures_util::StreamExt as _;
 
+use super::super::access::Identity;
+use super::super::samples::{ED25519, P256, P384};
+use super::super::{PublicKey, keys, members, tenants};
 use super::*;
+use crate::model::{Role, UserName};
+use crate::store::SqliteStore;
 
 struct Fresh {
     log: AuditLog,
@@ -222,4 +227,49 @@ async fn a_follower_may_be_there_before_the_log() {
     tokio::task::spawn_blocking(move || log.append(&event("first")).unwrap());
     let next = tokio::time::timeout(Duration::from_secs(20), events.next()).await.unwrap().unwrap().unwrap();
     assert_eq!(next, event("first"));
+}
+
+#[tokio::test]
+async fn an_owner_sees_their_tenants_an_admin_all_and_everybody_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(dir.path()).unwrap();
+    let (dev, other): (TenantName, TenantName) = ("dev".parse().unwrap(), "other".parse().unwrap());
+    for tenant in [&dev, &other] {
+        tenants::record(&store, tenant).await.unwrap();
+    }
+    let mut callers = Vec::new();
+    // The first one is an admin.
+    for (name, key) in [("admin", ED25519), ("owner", P256), ("developer", P384)] {
+        let user: UserName = name.parse().unwrap();
+        let added = keys::add(&store, &user, &PublicKey::parse(key.as_bytes()).unwrap()).await.unwrap();
+        callers.push(Caller::Key(Identity { user, key: added.key.fingerprint, from: None }));
+    }
+    let [admin, owner, developer] = &callers[..] else { panic!("three of them") };
+    for (user, role) in [("owner", Role::Owner), ("developer", Role::Developer)] {
+        members::add(&store, &dev, &user.parse().unwrap(), role, "(host)").await.unwrap();
+    }
+    let by = |user: &str, tenant: Option<&TenantName>| Event {
+        user: user.to_owned(),
+        tenant: tenant.cloned(),
+        ..event("x")
+    };
+    for (event, [seen_by_owner, seen_by_developer]) in [
+        (by("developer", Some(&dev)), [true, false]),
+        (by("owner", Some(&other)), [false, false]),
+        (by("owner", None), [true, false]),
+        (by("developer", None), [false, true]),
+        (by("(host)", None), [false, false]),
+    ] {
+        for (caller, expected) in
+            [(admin, true), (&Caller::Host, true), (owner, seen_by_owner), (developer, seen_by_developer)]
+        {
+            let seen = Sight::of(&store, caller).reaches(&event).await.unwrap();
+            assert_eq!(seen, expected, "{}: {event:?}", caller.name());
+        }
+    }
+    members::set_role(&store, &dev, &"developer".parse().unwrap(), Role::Owner).await.unwrap();
+    members::remove(&store, &dev, &"owner".parse().unwrap()).await.unwrap();
+    let in_dev = by("developer", Some(&dev));
+    assert!(!Sight::of(&store, owner).reaches(&in_dev).await.unwrap());
+    assert!(Sight::of(&store, developer).reaches(&in_dev).await.unwrap());
 }

@@ -104,7 +104,7 @@ async fn every_token_that_is_not_valid_gets_the_same_answer() {
     let revoked = dev.join_token(Role::Viewer, 1).await.token;
     revoke(&dev.store, &dev.tenant, &revoked.id()).await.unwrap();
     let wrong = dev.deploy_token("shop").await.token;
-    let unknown = Token::random(Purpose::Join);
+    let unknown = Token::random(TokenPurpose::Join);
     let mut answers = Vec::new();
     for token in [used_up, revoked, wrong, unknown] {
         answers.push(dev.redeem(&token, ED25519, None).await.unwrap_err());

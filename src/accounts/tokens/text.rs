@@ -1,46 +1,17 @@
 //! A token as its bearer has it: `paas_jt_` or `paas_dt_`, random letters and digits, a checksum.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::Secret;
+use crate::model::{Secret, TOKEN_CHECKSUM_CHARS, TOKEN_RANDOM_CHARS, TokenId, TokenPurpose, is_lower_hex};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// Each holds 5.95 bits, so that they are 178 bits together.
-const RANDOM_CHARS: usize = 30;
-/// They find all but one typing error in 56 800 235 584, which is 62⁶; they keep nobody from making up a token.
-const CHECKSUM_CHARS: usize = 6;
-/// Of the hash, and hex.
-const ID_CHARS: usize = 8;
-
-/// What a token is for, which its first letters say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// To become a member of a tenant.
-    Join,
-    /// To deploy one app.
-    Deploy,
-}
-
-impl Purpose {
-    const ALL: [Self; 2] = [Self::Join, Self::Deploy];
-
-    pub const fn prefix(self) -> &'static str {
-        match self {
-            Self::Join => "paas_jt_",
-            Self::Deploy => "paas_dt_",
-        }
-    }
-}
-
 /// A token's value. Neither `Debug` nor `Display` shows it, only the id that everybody may know.
 #[derive(Clone)]
 pub struct Token {
-    purpose: Purpose,
+    purpose: TokenPurpose,
     text: Secret,
     hash: TokenHash,
 }
@@ -62,8 +33,8 @@ pub enum InvalidToken {
 
 impl Token {
     /// A new one, that nobody can guess.
-    pub(super) fn random(purpose: Purpose) -> Self {
-        let text: String = purpose.prefix().chars().chain((0..RANDOM_CHARS).map(|_| random_char())).collect();
+    pub(super) fn random(purpose: TokenPurpose) -> Self {
+        let text: String = purpose.prefix().chars().chain((0..TOKEN_RANDOM_CHARS).map(|_| random_char())).collect();
         let checksum = checksum(&text);
         Self::of(purpose, &(text + &checksum))
     }
@@ -74,25 +45,25 @@ impl Token {
         if text.is_empty() {
             return Err(InvalidToken::Empty);
         }
-        let purpose = Purpose::ALL.into_iter().find(|purpose| text.starts_with(purpose.prefix()));
+        let purpose = TokenPurpose::ALL.into_iter().find(|purpose| text.starts_with(purpose.prefix()));
         let purpose = purpose.ok_or(InvalidToken::Prefix)?;
         let prefix = purpose.prefix().len();
         if let Some(at) = text.chars().skip(prefix).position(|c| !c.is_ascii_alphanumeric()) {
             return Err(InvalidToken::Alphabet { at: prefix + at + 1 });
         }
-        let expected = prefix + RANDOM_CHARS + CHECKSUM_CHARS;
+        let expected = prefix + TOKEN_RANDOM_CHARS + TOKEN_CHECKSUM_CHARS;
         if text.len() != expected {
             return Err(InvalidToken::Length { found: text.len(), expected });
         }
-        let (body, given) = text.split_at(prefix + RANDOM_CHARS);
+        let (body, given) = text.split_at(prefix + TOKEN_RANDOM_CHARS);
         if checksum(body) == given { Ok(Self::of(purpose, text)) } else { Err(InvalidToken::Checksum) }
     }
 
-    fn of(purpose: Purpose, text: &str) -> Self {
+    fn of(purpose: TokenPurpose, text: &str) -> Self {
         Self { purpose, text: Secret::new(text), hash: TokenHash::of(text) }
     }
 
-    pub fn purpose(&self) -> Purpose {
+    pub fn purpose(&self) -> TokenPurpose {
         self.purpose
     }
 
@@ -128,26 +99,6 @@ impl fmt::Display for Token {
     }
 }
 
-/// Longest text that is a token, in bytes.
-const LONGEST: usize = "paas_jt_".len() + RANDOM_CHARS + CHECKSUM_CHARS;
-
-/// The text with an `x` for every character of a token in it that is secret; it is as long as before. For logs,
-/// terminals and images, which outlive whoever may see what is in them.
-pub fn without_tokens(text: &str) -> Cow<'_, str> {
-    let mut clean: Option<String> = None;
-    for purpose in Purpose::ALL {
-        for (at, prefix) in text.match_indices(purpose.prefix()) {
-            let secret = at + prefix.len();
-            let length = text[secret..].bytes().take_while(u8::is_ascii_alphanumeric).count();
-            if length >= LONGEST - prefix.len() {
-                let text = clean.get_or_insert_with(|| text.to_owned());
-                text.replace_range(secret..secret + length, &"x".repeat(length));
-            }
-        }
-    }
-    clean.map_or(Cow::Borrowed(text), Cow::Owned)
-}
-
 fn random_char() -> char {
     // The largest multiple of the alphabet's size that a byte can hold: what is above would favour its beginning.
     const FAIR: u8 = 62 * 4;
@@ -163,8 +114,8 @@ fn random_char() -> char {
 fn checksum(body: &str) -> String {
     let digest = Sha256::digest(body.as_bytes());
     let mut number = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    let mut text = String::with_capacity(CHECKSUM_CHARS);
-    for _ in 0..CHECKSUM_CHARS {
+    let mut text = String::with_capacity(TOKEN_CHECKSUM_CHARS);
+    for _ in 0..TOKEN_CHECKSUM_CHARS {
         let digit = usize::try_from(number % 62).expect("it is below 62");
         text.push(char::from(ALPHABET[digit]));
         number /= 62;
@@ -189,52 +140,10 @@ impl TokenHash {
     }
 
     pub(super) fn id(&self) -> TokenId {
-        TokenId(self.0[..ID_CHARS].to_owned())
+        TokenId::of_hash(&self.0)
     }
 }
 impl fmt::Display for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-fn is_lower_hex(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// By which people tell a tenant's tokens apart: the first 8 hex digits of the token's hash.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TokenId(String);
-
-/// The text is no id of a token. It is not repeated: somebody may have given the token itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is no id of a token; one has 8 of 0-9 and a-f, as `paas tenant token list` shows it")]
-pub struct InvalidTokenId;
-
-impl TokenId {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-impl TryFrom<String> for TokenId {
-    type Error = InvalidTokenId;
-    fn try_from(text: String) -> Result<Self, InvalidTokenId> {
-        if text.len() == ID_CHARS && is_lower_hex(&text) { Ok(Self(text)) } else { Err(InvalidTokenId) }
-    }
-}
-impl FromStr for TokenId {
-    type Err = InvalidTokenId;
-    fn from_str(text: &str) -> Result<Self, InvalidTokenId> {
-        Self::try_from(text.to_owned())
-    }
-}
-impl From<TokenId> for String {
-    fn from(id: TokenId) -> Self {
-        id.0
-    }
-}
-impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
@@ -248,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_token_is_read_as_it_was_made() {
-        for purpose in Purpose::ALL {
+        for purpose in TokenPurpose::ALL {
             let made = Token::random(purpose);
             assert!(made.expose().starts_with(purpose.prefix()) && made.expose().len() == 44);
             let read = Token::parse(&format!(" {}\n", made.expose())).unwrap();
@@ -259,7 +168,7 @@ mod tests {
 
     #[test]
     fn one_wrong_character_anywhere_is_found() {
-        let good = Token::random(Purpose::Join);
+        let good = Token::random(TokenPurpose::Join);
         for at in 0..good.expose().len() {
             let mut text = good.expose().to_owned();
             let other = if text.as_bytes()[at] == b'x' { "y" } else { "x" };
@@ -270,7 +179,7 @@ mod tests {
 
     #[test]
     fn each_reason_is_told_and_none_repeats_the_text() {
-        let good = Token::random(Purpose::Deploy).expose().to_owned();
+        let good = Token::random(TokenPurpose::Deploy).expose().to_owned();
         let cases = [
             (String::new(), InvalidToken::Empty),
             (" \n".to_owned(), InvalidToken::Empty),
@@ -291,31 +200,10 @@ mod tests {
 
     #[test]
     fn neither_debug_nor_display_shows_the_value() {
-        let token = Token::random(Purpose::Join);
+        let token = Token::random(TokenPurpose::Join);
         for shown in [format!("{token:?}"), format!("{token:#?}"), token.to_string()] {
             assert!(!shown.contains(&token.expose()[8..14]), "{shown}");
             assert!(shown.contains(token.id().as_str()), "{shown}");
-        }
-    }
-
-    #[test]
-    fn an_id_is_eight_hex_digits_and_no_token_is_repeated_as_one() {
-        assert_eq!("0123abcd".parse::<TokenId>().unwrap().as_str(), "0123abcd");
-        for bad in ["", "0123ABCD", "0123abc", "0123abcde", "../../ab", Token::random(Purpose::Join).expose()] {
-            let message = bad.parse::<TokenId>().unwrap_err().to_string();
-            assert!(bad.is_empty() || !message.contains(bad), "{message}");
-        }
-    }
-
-    #[test]
-    fn tokens_in_a_text_are_made_unreadable_and_nothing_moves() {
-        let (join, deploy) = (Token::random(Purpose::Join), Token::random(Purpose::Deploy));
-        let text = format!("a={}\ntoken: \"{}\" ä {0}", join.expose(), deploy.expose());
-        let clean = without_tokens(&text);
-        let crossed = "x".repeat(36);
-        assert_eq!(clean, format!("a=paas_jt_{crossed}\ntoken: \"paas_dt_{crossed}\" ä paas_jt_{crossed}"));
-        for kept in ["paas_dt_", "paas_dt_short", "no token", ""] {
-            assert!(matches!(without_tokens(kept), Cow::Borrowed(same) if same == kept));
         }
     }
 
