@@ -186,7 +186,9 @@ fn a_machine_is_installed_serves_and_is_taken_back(way: &[&str]) {
     assert_eq!(machine.files(), before, "a dry run writes nothing");
     assert!(!machine.has_user());
 
-    let answer = machine.install(&[way, &["--json"]].concat()).ok().json();
+    let said = machine.install(&[way, &["--json"]].concat()).ok();
+    assert_eq!(said.err.contains("newcomers cannot join"), way == ["--authorized-keys"], "{said:?}");
+    let answer = said.json();
     assert_eq!(did(&answer), did(&planned), "what was done is what was said before");
     assert_eq!(did(&answer)[&machine.drop_in().display().to_string()], "made");
     let by_hand = answer["by_hand"].to_string();

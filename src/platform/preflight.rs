@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Programs;
 use super::account::{Account, AccountError};
-use super::install::{self, WhyClosed};
+use super::install::{self, Idle, WhyClosed};
 use super::port::{self, Unavailable};
 use super::tool;
 use crate::model::ByteSize;
@@ -117,11 +117,11 @@ impl Problem {
             Self::OutOfReach { closed, .. } => {
                 format!("`chmod o+x {}`, or choose a place such as /var/lib/paas or /usr/local/bin", closed.display())
             }
-            Self::DoorClosed { why: WhyClosed::NotInEffect(_), path } => format!(
+            Self::DoorClosed { why: WhyClosed::Idle(Idle::NotInEffect(_)), path } => format!(
                 "put `Include {}/*.conf` at the top of sshd's configuration, before any `Match`",
                 path.parent().unwrap_or(path).display()
             ),
-            Self::DoorClosed { why: WhyClosed::Refused(_), .. } => "mend sshd's configuration: `sshd -t` says where".to_owned(),
+            Self::DoorClosed { why: WhyClosed::Idle(Idle::Refused(_)), .. } => "mend sshd's configuration: `sshd -t` says where".to_owned(),
             Self::DoorClosed { .. } => {
                 "`sudo paas install`; or `server: own` in the section `ssh` of config.yml, for an sshd of the platform's own".to_owned()
             }

@@ -183,19 +183,17 @@ impl Services {
         let sshd = async {
             let (mut engine_ready, mut stopped) = (engine_ready.subscribe(), stop_sshd.subscribe());
             let ended = tokio::select! {
-                () = turned_true(&mut engine_ready) => {
-                    let mut stopped = stop_sshd.subscribe();
-                    match &self.sshd {
-                        Some(sshd) => sshd.keep(&mut stopped, &tell).await,
-                        None => {
-                            sshd_ready.send_replace(true);
-                            turned_true(&mut stopped).await;
-                            Ok(())
-                        }
-                    }
-                }
-                () = turned_true(&mut stopped) => Ok(()),
-            };
+                           () = turned_true(&mut engine_ready) => {
+                               let mut stopped = stop_sshd.subscribe();
+                               if let Some(sshd) = &self.sshd {
+            sshd.keep(&mut stopped, &tell).await } else {
+                                       sshd_ready.send_replace(true);
+                                       turned_true(&mut stopped).await;
+                                       Ok(())
+                                   }
+                           }
+                           () = turned_true(&mut stopped) => Ok(()),
+                       };
             stop_engine.send_replace(true);
             ended
         };

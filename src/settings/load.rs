@@ -331,6 +331,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_installation_found_is_overridden_by_what_the_operator_wrote() {
+        let found = Overrides::default().host_sshd("0.0.0.0:22".parse().unwrap(), "/etc/ssh/sshd_config".into());
+        let found = found.to_yaml_below("# found");
+        let directory = home(&[("installed.yml", &found), ("config.yml", "ssh: {host: paas.example.org}\n")]);
+        let ssh = load(&directory, &[]).unwrap().ssh;
+        assert_eq!((ssh.server, ssh.port, ssh.host.as_str()), (SshServer::Host, 22, "paas.example.org"));
+        assert_eq!(load(&directory, &[("PAAS_SSH_SERVER", "own")]).unwrap().ssh.server, SshServer::Own);
+        std::fs::write(directory.path().join("config.yml"), "ssh: {server: theirs}\n").unwrap();
+        assert!(load(&directory, &[]).unwrap_err().to_string().contains("`host`, the sshd that `paas install` set up"));
+    }
+
+    #[test]
     fn the_example_sets_nothing_and_shows_every_default() {
         let defaults = load(&home(&[]), &[]).unwrap();
         let settings = EXAMPLE.lines().filter(|line| !line.trim_start().starts_with("# "));

@@ -111,13 +111,13 @@ impl HostSshd {
     /// Whether the drop-in is the one for `door`, in whichever way sshd learns of keys, and in effect. Only root can
     /// ask sshd, which reads its host keys to answer.
     pub(super) async fn is_open(&self, door: Door<'_>, as_root: bool) -> Result<(), WhyClosed> {
-        let found = match marked::read(&self.drop_in) {
-            Ok(Some(found)) => found,
-            Ok(None) | Err(_) => return Err(WhyClosed::Missing),
-        };
+        let Ok(Some(found)) = marked::read(&self.drop_in) else { return Err(WhyClosed::Missing) };
         let ways = [KeysBy::Command, KeysBy::File].map(|keys| Door { keys, ..door });
         let door = ways.iter().find(|door| door.text() == found).ok_or(WhyClosed::Another)?;
-        if as_root { self.in_effect(door).await.map(|_| ()) } else { Ok(()) }
+        if as_root {
+            self.in_effect(door).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn file(&self, door: &Door<'_>) -> Marked {
@@ -137,27 +137,26 @@ impl HostSshd {
         let did = self.file(door).write()?;
         match self.in_effect(door).await {
             Ok(remarks) => Ok(Opened { did, remarks }),
-            Err(closed) => {
+            Err(idle) => {
                 match before {
                     None => marked::remove(&self.drop_in).map(|_| ())?,
                     Some(text) => Marked { path: self.drop_in.clone(), text }.write().map(|_| ())?,
                 }
                 let (path, config) = (self.drop_in.clone(), self.config.clone());
-                Err(match closed {
-                    WhyClosed::Refused(cause) => InstallError::Refused { path, cause },
-                    WhyClosed::NotInEffect(option) => InstallError::NotInEffect { path, config, option },
-                    WhyClosed::Missing | WhyClosed::Another => InstallError::Foreign(path),
+                Err(match idle {
+                    Idle::Refused(cause) => InstallError::Refused { path, cause },
+                    Idle::NotInEffect(option) => InstallError::NotInEffect { path, config, option },
                 })
             }
         }
     }
 
-    async fn in_effect(&self, door: &Door<'_>) -> Result<Vec<String>, WhyClosed> {
+    async fn in_effect(&self, door: &Door<'_>) -> Result<Vec<String>, Idle> {
         let check = ["-t", "-f", &self.config.display().to_string()].map(str::to_owned);
-        tool::run("sshd", check).await.map_err(WhyClosed::Refused)?;
-        let effective = self.effective(door.user).await.map_err(WhyClosed::Refused)?;
+        tool::run("sshd", check).await.map_err(Idle::Refused)?;
+        let effective = self.effective(door.user).await.map_err(Idle::Refused)?;
         match not_in_effect(&effective, &door.options()) {
-            Some(option) => Err(WhyClosed::NotInEffect(option.to_owned())),
+            Some(option) => Err(Idle::NotInEffect(option.to_owned())),
             None => Ok(remarks(&effective, door.user)),
         }
     }
@@ -170,6 +169,13 @@ pub enum WhyClosed {
     Missing,
     #[error("it was made for another home, user or place of the programs, or by another version")]
     Another,
+    #[error(transparent)]
+    Idle(#[from] Idle),
+}
+
+/// Why the drop-in, which is there, does nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Idle {
     #[error("sshd refuses it")]
     Refused(#[source] ToolError),
     #[error("`{0}` is not in effect")]
@@ -344,9 +350,10 @@ mod tests {
         host.open(KeysBy::File).await.unwrap();
         host.sshd().is_open(of(&home), true).await.unwrap();
         assert!(matches!(host.sshd().is_open(of(&other), true).await, Err(WhyClosed::Another)));
-        std::fs::write(host.sshd().config, "UsePAM yes\n").unwrap();
+        let config = std::fs::read_to_string(host.sshd().config).unwrap();
+        std::fs::write(host.sshd().config, config.replace("Include ", "#Include ")).unwrap();
         let closed = host.sshd().is_open(of(&home), true).await.unwrap_err();
-        assert!(matches!(closed, WhyClosed::NotInEffect(_) | WhyClosed::Refused(_)), "{closed:?}");
+        assert!(matches!(closed, WhyClosed::Idle(Idle::NotInEffect(_))), "{closed:?}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use drop_in::WhyClosed;
+pub use drop_in::{Idle, WhyClosed};
 pub use undo::{Uninstalled, uninstall};
 
 use super::account::{Account, AccountError};
