@@ -250,12 +250,14 @@ fn a_team_works_through_the_sshd_of_an_installed_host_until_nothing_of_it_is_lef
     let home = machine.platform.home().to_owned();
     let found = std::fs::read_to_string(home.join("installed.yml")).unwrap();
     assert!(found.contains(&format!("port: {}", machine.platform.ssh_port())), "{found}");
-    let mut config =
-        format!("engine: {{port: {}}}\nbuild:\n  image: {}\n", machine.platform.engine_port(), stack_image());
-    if let Some(bundle) = std::env::var("SSL_CERT_FILE").ok().filter(|path| Path::new(path).exists()) {
-        config.push_str(&format!("  ca_bundle: {bundle}\n"));
-    }
-    config.push_str(&format!("user: {}\n", machine.platform.user()));
+    let bundle = std::env::var("SSL_CERT_FILE").ok().filter(|path| Path::new(path).exists());
+    let config = format!(
+        "user: {}\nengine: {{port: {}}}\nbuild:\n  image: {}\n{}",
+        machine.platform.user(),
+        machine.platform.engine_port(),
+        stack_image(),
+        bundle.map(|bundle| format!("  ca_bundle: {bundle}\n")).unwrap_or_default()
+    );
     std::fs::write(home.join("config.yml"), &config).unwrap();
     let alice = machine.platform.key_of("alice");
     machine.start_sshd();
