@@ -9,12 +9,16 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::laptop::Laptop;
 use crate::support::platform::{Said, TestKey, TestPlatform};
+use crate::support::project::Project;
+use crate::support::stack::stack_image;
 
 /// A machine's `/etc`, a home and a user for the platform, and the machine's sshd once it is started. All of it goes
 /// when this is dropped.
 struct Machine {
     sshd: Option<Child>,
+    service: Option<Child>,
     root: TempDir,
     platform: TestPlatform,
 }
@@ -38,7 +42,7 @@ impl Machine {
         let own = format!("ListenAddress 127.0.0.1\nPort {}\nHostKey {}\n", platform.ssh_port(), key.display());
         let config = config.replace("ETC", &ssh.display().to_string());
         std::fs::write(ssh.join("sshd_config"), format!("{config}{own}PidFile none\n")).unwrap();
-        Self { sshd: None, root, platform }
+        Self { sshd: None, service: None, root, platform }
     }
 
     fn install(&self, flags: &[&str]) -> Said {
@@ -77,6 +81,31 @@ impl Machine {
         }
     }
 
+    /// Runs what the unit says, as systemd would, and waits until it serves.
+    fn start_service(&mut self) {
+        let unit = std::fs::read_to_string(self.unit()).unwrap();
+        let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+        let mut words = line.split(' ');
+        let mut service = Command::new(words.next().unwrap());
+        service.args(words).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
+        let mut service = service.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(service.stderr.take().unwrap());
+        self.service = Some(service);
+        let mut said = String::new();
+        while !said.contains("The platform serves") {
+            assert_ne!(lines.read_line(&mut said).unwrap(), 0, "the service ended: {said}");
+        }
+        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+    }
+
+    /// As `systemctl stop` does.
+    fn end_service(&mut self) {
+        if let Some(mut service) = self.service.take() {
+            let _ = Command::new("kill").arg(service.id().to_string()).status();
+            let _ = service.wait();
+        }
+    }
+
     fn ssh(&self, key: &TestKey, command: &str) -> Said {
         self.platform.ssh(key, command)
     }
@@ -109,6 +138,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        self.end_service();
         self.end_sshd();
     }
 }
@@ -156,7 +186,9 @@ fn a_machine_is_installed_serves_and_is_taken_back(way: &[&str]) {
     assert_eq!(machine.files(), before, "a dry run writes nothing");
     assert!(!machine.has_user());
 
-    let answer = machine.install(&[way, &["--json"]].concat()).ok().json();
+    let said = machine.install(&[way, &["--json"]].concat()).ok();
+    assert_eq!(said.err.contains("newcomers cannot join"), way == ["--authorized-keys"], "{said:?}");
+    let answer = said.json();
     assert_eq!(did(&answer), did(&planned), "what was done is what was said before");
     assert_eq!(did(&answer)[&machine.drop_in().display().to_string()], "made");
     let by_hand = answer["by_hand"].to_string();
@@ -207,6 +239,79 @@ fn a_machine_whose_sshd_asks_for_keys_is_installed_serves_and_is_taken_back() {
 #[test]
 fn a_machine_whose_sshd_reads_a_file_of_keys_is_installed_serves_and_is_taken_back() {
     a_machine_is_installed_serves_and_is_taken_back(&["--authorized-keys"]);
+}
+
+/// Two people on two laptops, and a host that nothing but `paas install` has set up.
+#[test]
+fn a_team_works_through_the_sshd_of_an_installed_host_until_nothing_of_it_is_left() {
+    let mut machine = Machine::new();
+    let before = machine.files();
+    let _ = machine.install(&[]).ok();
+    let home = machine.platform.home().to_owned();
+    let found = std::fs::read_to_string(home.join("installed.yml")).unwrap();
+    assert!(found.contains(&format!("port: {}", machine.platform.ssh_port())), "{found}");
+    let bundle = std::env::var("SSL_CERT_FILE").ok().filter(|path| Path::new(path).exists());
+    let config = format!(
+        "user: {}\nengine: {{port: {}}}\nbuild:\n  image: {}\n{}",
+        machine.platform.user(),
+        machine.platform.engine_port(),
+        stack_image(),
+        bundle.map(|bundle| format!("  ca_bundle: {bundle}\n")).unwrap_or_default()
+    );
+    std::fs::write(home.join("config.yml"), &config).unwrap();
+    let alice = machine.platform.key_of("alice");
+    machine.start_sshd();
+    machine.start_service();
+    let own_sshd = home.join("ssh/sshd_config");
+    assert!(!own_sshd.exists(), "the platform starts no sshd of its own");
+    let serves = machine.platform.paas(["status"]).ok();
+    assert!(serves.out.contains(&format!("127.0.0.1:{}", machine.platform.ssh_port())), "{serves:?}");
+
+    a_team_works(&machine.platform, &alice);
+
+    machine.end_service();
+    let _ = machine.install(&[]).ok();
+    assert_eq!(std::fs::read_to_string(home.join("config.yml")).unwrap(), config, "what the operator wrote stays");
+    let _ = machine.uninstall(&["--purge", "--yes"]).ok();
+    assert!(!machine.has_user() && !home.exists());
+    assert_eq!(machine.files(), before, "nothing is left");
+    assert_eq!((machine.platform.processes(), machine.platform.in_docker("container")), (vec![], vec![]));
+}
+
+fn a_team_works(platform: &TestPlatform, key: &TestKey) {
+    let alice = Laptop::of("alice", key.clone(), platform);
+    let created = alice.paas(["tenant", "create", "dev"]).ok();
+    assert!(format!("{created:?}").contains(&platform.remote("dev", "")), "it names the host's port: {created:?}");
+    let token = alice.paas(["tenant", "token", "create", "--tenant", "dev", "--role", "developer"]).ok().out;
+    let bob = Laptop::of("bob", platform.unknown_key("bob"), platform);
+    let _ = bob.paas(["tenant", "list"]).fails(3, &["nobody knows the key"]);
+    assert_eq!(bob.paas_reading(["tenant", "join"], &token).ok().out, "bob is developer of tenant dev\n");
+
+    let project = Project::from_fixture("procfile");
+    let remote = platform.remote("dev", "shop");
+    project.push(&bob.ssh(), &[&remote, "HEAD:main"]).live_at();
+    let denied = bob.paas(["tenant", "token", "create", "--tenant", "dev"]);
+    let _ = denied.fails(3, &["needs to be an owner of tenant `dev`"]);
+    let _ = alice.paas(["users", "remove", "bob"]).ok();
+    let _ = bob.paas(["tenant", "list"]).fails(3, &[]);
+    assert!(!project.push(&bob.ssh(), &[&remote, "HEAD:main"]).accepted);
+}
+
+/// What sshd does not do must not be found out by those who push.
+#[test]
+fn a_platform_that_relies_on_the_hosts_sshd_does_not_start_while_that_lets_nobody_in() {
+    let machine = Machine::new();
+    let _ = machine.install(&[]).ok();
+    let engine = machine.platform.engine_port().to_string();
+    let up = || machine.platform.paas(["up", "--detach", "--engine-port", &engine, "--user", machine.platform.user()]);
+    let text = std::fs::read_to_string(machine.drop_in()).unwrap();
+    std::fs::remove_file(machine.drop_in()).unwrap();
+    let _ = up().fails(1, &["lets nobody in", "it is not there", "sudo paas install"]);
+    std::fs::write(machine.drop_in(), text).unwrap();
+    let sshd = machine.root.path().join("etc/ssh/sshd_config");
+    let without = std::fs::read_to_string(&sshd).unwrap().replace("Include ", "#Include ");
+    std::fs::write(&sshd, without).unwrap();
+    let _ = up().fails(1, &["lets nobody in", "is not in effect", "Include "]);
 }
 
 #[test]

@@ -59,6 +59,12 @@ impl Install {
         if !installed.changed {
             ui.note("everything is as it should be; nothing was changed")?;
         }
+        if keys == KeysBy::File {
+            ui.note(
+                "sshd reads a file of keys, so a key that nobody knows cannot redeem a token: newcomers cannot join by \
+                 themselves, and their keys are added with `paas keys add`",
+            )?;
+        }
         ui.answer(&installed)
     }
 }

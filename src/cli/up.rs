@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::accounts::tenants;
 use crate::platform::{self, Happening, News, Problem, Programs, UpError};
-use crate::settings::{AccountName, Home, Overrides, Settings};
+use crate::settings::{AccountName, Home, Overrides, Settings, SshServer};
 use crate::ui::{Exit, Failure, Ui};
 
 /// Start the one-machine platform: the root engine and an sshd of its own
@@ -185,7 +185,10 @@ fn show(news: &News, settings: &Settings, ui: &mut Ui) -> anyhow::Result<()> {
             ui.warn(format_args!("{name} could not be started: {why}; tried again in {} ms", pause.as_millis()))?;
         }
         News::Serving => welcome(settings, ui)?,
-        News::Ending => ui.note("Ending sshd and the root engine; apps keep running")?,
+        News::Ending => ui.note(match settings.ssh.server {
+            SshServer::Own => "Ending sshd and the root engine; apps keep running",
+            SshServer::Host => "Ending the root engine; apps keep running",
+        })?,
     }
     Ok(())
 }

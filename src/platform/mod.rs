@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub use account::{Account, AccountError, account_name};
 pub use down::{Down, DownError};
-pub use install::{Did, InstallError, Installation, Installed, KeysBy, Step, Uninstalled, uninstall};
+pub use install::{Did, Idle, InstallError, Installation, Installed, KeysBy, Step, Uninstalled, WhyClosed, uninstall};
 pub use layout::{LayoutError, log_file};
 pub use preflight::{GitVersion, Part, Problem};
 pub use process::Process;

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use super::Programs;
 use super::account::{Account, AccountError};
+use super::install::{self, Idle, WhyClosed};
 use super::port::{self, Unavailable};
 use super::tool;
 use crate::model::ByteSize;
-use crate::settings::Settings;
+use crate::settings::{Settings, SshServer};
 use crate::store::{SqliteStore, StoreError};
 
 /// The first git whose `receive-pack` knows the `proc-receive` hook.
@@ -52,6 +53,12 @@ pub enum Problem {
     OddPath(PathBuf),
     #[error("the platform's user cannot reach {place}: {closed} is closed to it", place = .place.display(), closed = .closed.display())]
     OutOfReach { place: PathBuf, closed: PathBuf },
+    #[error("this machine's sshd lets nobody in by {path}", path = .path.display())]
+    DoorClosed {
+        path: PathBuf,
+        #[source]
+        why: WhyClosed,
+    },
     #[error(transparent)]
     Store(StoreError),
     #[error(transparent)]
@@ -110,6 +117,14 @@ impl Problem {
             Self::OutOfReach { closed, .. } => {
                 format!("`chmod o+x {}`, or choose a place such as /var/lib/paas or /usr/local/bin", closed.display())
             }
+            Self::DoorClosed { why: WhyClosed::Idle(Idle::NotInEffect(_)), path } => format!(
+                "put `Include {}/*.conf` at the top of sshd's configuration, before any `Match`",
+                path.parent().unwrap_or(path).display()
+            ),
+            Self::DoorClosed { why: WhyClosed::Idle(Idle::Refused(_)), .. } => "mend sshd's configuration: `sshd -t` says where".to_owned(),
+            Self::DoorClosed { .. } => {
+                "`sudo paas install`; or `server: own` in the section `ssh` of config.yml, for an sshd of the platform's own".to_owned()
+            }
             Self::Store(StoreError::TooNew { .. }) => "use the version of `paas` that wrote it, or a newer one".to_owned(),
             Self::Store(_) => "see what the file system says about it".to_owned(),
             Self::Account(AccountError::Nameless(_)) => "start the platform as a user of this machine".to_owned(),
@@ -140,6 +155,9 @@ pub(super) async fn check(settings: &Settings, programs: &Programs, as_root: boo
     problems.extend(docker(&settings.docker.socket, as_root).await);
     problems.extend(programs_are_safe(programs));
     problems.extend(ports(settings));
+    if settings.ssh.server == SshServer::Host {
+        problems.extend(install::door_is_open(settings, programs, as_root).await.err());
+    }
     problems.extend(disk(settings.home.path()));
     problems.extend(store(settings));
     if as_root {
@@ -211,16 +229,16 @@ fn is_roots_alone(path: &Path) -> bool {
 }
 
 fn ports(settings: &Settings) -> Vec<Problem> {
-    let wanted = [
-        (Part::Engine, SocketAddr::new(settings.engine.listen, settings.engine.port)),
-        (Part::Sshd, SocketAddr::new(settings.ssh.listen, settings.ssh.port)),
-    ];
+    let engine = (Part::Engine, SocketAddr::new(settings.engine.listen, settings.engine.port));
+    let sshd = (Part::Sshd, SocketAddr::new(settings.ssh.listen, settings.ssh.port));
+    // The host's sshd holds its port already, if it runs.
+    let sshd = (settings.ssh.server == SshServer::Own).then_some(sshd);
     let problem = |(part, address)| match port::check(address) {
         Ok(()) => None,
         Err(Unavailable::Taken(holder)) => Some(Problem::PortTaken { part, address, holder }),
         Err(Unavailable::Refused(reason)) => Some(Problem::PortRefused { part, address, reason }),
     };
-    wanted.into_iter().filter_map(problem).collect()
+    [engine].into_iter().chain(sshd).filter_map(problem).collect()
 }
 
 fn disk(home: &Path) -> Option<Problem> {

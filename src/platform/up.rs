@@ -14,7 +14,7 @@ use super::service::{Happening, Service, ServiceError, turned_true};
 use super::sshd::{self, SshdError};
 use super::{Programs, root_engine, tool};
 use crate::model::Secret;
-use crate::settings::{Overrides, Settings};
+use crate::settings::{Overrides, Settings, SshServer};
 use crate::store::{SqliteStore, StoreError};
 
 /// The root engine ends its commands, the tenants' engines, first.
@@ -97,10 +97,16 @@ pub async fn run(
     layout::started_with(home, overrides, &account)?;
     let credentials = layout::root_credentials(home, &account, new_credentials)?;
     crate::git::install_hooks(&home.hooks()).map_err(UpError::Hooks)?;
-    sshd::prepare(settings, programs, &account).await?;
+    let sshd = match settings.ssh.server {
+        SshServer::Own => {
+            sshd::prepare(settings, programs, &account).await?;
+            Some(sshd_service(settings))
+        }
+        SshServer::Host => None,
+    };
     let services = Services {
         engine: engine_service(settings, programs, &credentials, as_root.then(|| account.name.clone())),
-        sshd: sshd_service(settings),
+        sshd,
     };
     services.keep(say, shutdown).await
 }
@@ -153,7 +159,8 @@ fn sshd_service(settings: &Settings) -> Service {
 /// What is kept running.
 struct Services {
     engine: Service,
-    sshd: Service,
+    /// None where people come in by the host's.
+    sshd: Option<Service>,
 }
 
 impl Services {
@@ -176,9 +183,17 @@ impl Services {
         let sshd = async {
             let (mut engine_ready, mut stopped) = (engine_ready.subscribe(), stop_sshd.subscribe());
             let ended = tokio::select! {
-                () = turned_true(&mut engine_ready) => self.sshd.keep(&mut stop_sshd.subscribe(), &tell).await,
-                () = turned_true(&mut stopped) => Ok(()),
-            };
+                           () = turned_true(&mut engine_ready) => {
+                               let mut stopped = stop_sshd.subscribe();
+                               if let Some(sshd) = &self.sshd {
+            sshd.keep(&mut stopped, &tell).await } else {
+                                       sshd_ready.send_replace(true);
+                                       turned_true(&mut stopped).await;
+                                       Ok(())
+                                   }
+                           }
+                           () = turned_true(&mut stopped) => Ok(()),
+                       };
             stop_engine.send_replace(true);
             ended
         };

@@ -82,7 +82,7 @@ macro_rules! section {
 }
 
 section!(Docker { socket: PathBuf });
-section!(Ssh { listen: IpAddr, port: u16, host: Host, newcomers: bool });
+section!(Ssh { server: SshServer, config: PathBuf, listen: IpAddr, port: u16, host: Host, newcomers: bool });
 section!(Engine { listen: IpAddr, port: u16, address: IpAddr, ports: PortRange });
 section!(Marathon { url: String, credentials: Secret });
 section!(Build { image: String, ca_bundle: PathBuf, timeout: Period, memory: ByteSize, cpus: Shares, processes: u32 });
@@ -185,6 +185,27 @@ impl FromStr for AccountName {
             Ok(Self(text.to_owned()))
         } else {
             Err("an account's name is at most 32 of a-z, 0-9, `_` and `-`, beginning with a letter")
+        }
+    }
+}
+
+/// Whose sshd people come in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SshServer {
+    /// One that `paas up` starts, with a configuration of its own.
+    Own,
+    /// The host's, with the drop-in of `paas install`.
+    Host,
+}
+
+impl FromStr for SshServer {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "own" => Ok(Self::Own),
+            "host" => Ok(Self::Host),
+            _ => Err("it is `own`, an sshd that `paas up` starts, or `host`, the sshd that `paas install` set up"),
         }
     }
 }

@@ -19,6 +19,10 @@ impl Home {
     pub fn config(&self) -> PathBuf {
         self.0.join("config.yml")
     }
+    /// What `paas install` found out about this machine, in the form of the configuration, which wins over it.
+    pub fn installed(&self) -> PathBuf {
+        self.0.join("installed.yml")
+    }
     /// What the last `paas up` was told by flags and variables, in the form of the configuration.
     pub fn started_with(&self) -> PathBuf {
         self.0.join("started-with.yml")

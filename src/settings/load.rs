@@ -1,9 +1,9 @@
 //! From a file and variables to [`Settings`]: reading, overriding, defaults, and what to say about mistakes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::draft::{AccountName, Draft, Host, PortRange, Registry, Scalar, Shares};
+use super::draft::{AccountName, Draft, Host, PortRange, Registry, Scalar, Shares, SshServer};
 use super::{
     BuildSettings, DeploySettings, DockerSettings, EngineSettings, Home, Limits, MarathonSettings, RegistrySettings,
     Settings, SshSettings,
@@ -90,11 +90,25 @@ impl Overrides {
         self
     }
 
+    /// What `paas install` sets: people come in by the host's sshd, which listens at `address`.
+    #[must_use]
+    pub fn host_sshd(mut self, address: SocketAddr, config: PathBuf) -> Self {
+        let ssh = &mut self.0.ssh;
+        ssh.server = Some(Scalar(SshServer::Host));
+        (ssh.listen, ssh.port) = (Some(Scalar(address.ip())), Some(Scalar(address.port())));
+        ssh.config = Some(Scalar(config));
+        self
+    }
+
+    /// As a file of settings below `heading`, a comment.
+    pub fn to_yaml_below(&self, heading: &str) -> String {
+        format!("{heading}\n{}", serde_yaml::to_string(&self.0).expect("a draft is plain maps and scalars"))
+    }
+
     /// As a file of settings, to be kept at [`Home::started_with`].
     pub fn to_yaml(&self) -> String {
-        let settings = serde_yaml::to_string(&self.0).expect("a draft is plain maps and scalars");
-        format!(
-            "# What the last `paas up` was told by flags and variables; it writes this anew at each start.\n{settings}"
+        self.to_yaml_below(
+            "# What the last `paas up` was told by flags and variables; it writes this anew at each start.",
         )
     }
 }
@@ -107,7 +121,7 @@ impl Settings {
         let home = home_of(home, &vars)?;
         let started_with = read(&home.started_with())?;
         let overrides = Overrides::from_vars(vars)?;
-        Ok(overrides.0.over(started_with).over(read(&home.config())?).complete(home))
+        Ok(overrides.0.over(started_with).over(configured(&home)?).complete(home))
     }
 
     /// `user:password` of the root Marathon: as set, else the root engine's own.
@@ -124,7 +138,7 @@ impl Settings {
 
     /// The settings a platform starts with: the file, and above it what `overrides` says.
     pub fn to_start_with(home: Home, overrides: &Overrides) -> Result<Self, SettingsError> {
-        Ok(overrides.0.clone().over(read(&home.config())?).complete(home))
+        Ok(overrides.0.clone().over(configured(&home)?).complete(home))
     }
 }
 
@@ -157,6 +171,11 @@ fn serves_system_home() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let store = Home::new(SYSTEM_HOME).store();
     std::fs::metadata(store).is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw())
+}
+
+/// What the operator wrote, and below it what `paas install` found out.
+fn configured(home: &Home) -> Result<Draft, SettingsError> {
+    Ok(read(&home.config())?.over(read(&home.installed())?))
 }
 
 /// A file that is not there sets nothing.
@@ -215,6 +234,8 @@ impl Draft {
             user: or(self.user, AccountName("paas".to_owned())).0,
             docker: DockerSettings { socket: or(self.docker.socket, PathBuf::from("/var/run/docker.sock")) },
             ssh: SshSettings {
+                server: or(ssh.server, SshServer::Own),
+                config: or(ssh.config, PathBuf::from("/etc/ssh/sshd_config")),
                 listen: ssh_listen,
                 port: or(ssh.port, 2222),
                 host: ssh.host.map_or_else(|| host_name(ssh_listen), |Scalar(Host(name))| name),
@@ -307,6 +328,18 @@ mod tests {
         );
         assert_eq!(settings.marathon.url, "http://127.0.0.1:8080");
         assert_eq!(settings.registry, None);
+    }
+
+    #[test]
+    fn what_the_installation_found_is_overridden_by_what_the_operator_wrote() {
+        let found = Overrides::default().host_sshd("0.0.0.0:22".parse().unwrap(), "/etc/ssh/sshd_config".into());
+        let found = found.to_yaml_below("# found");
+        let directory = home(&[("installed.yml", &found), ("config.yml", "ssh: {host: paas.example.org}\n")]);
+        let ssh = load(&directory, &[]).unwrap().ssh;
+        assert_eq!((ssh.server, ssh.port, ssh.host.as_str()), (SshServer::Host, 22, "paas.example.org"));
+        assert_eq!(load(&directory, &[("PAAS_SSH_SERVER", "own")]).unwrap().ssh.server, SshServer::Own);
+        std::fs::write(directory.path().join("config.yml"), "ssh: {server: theirs}\n").unwrap();
+        assert!(load(&directory, &[]).unwrap_err().to_string().contains("`host`, the sshd that `paas install` set up"));
     }
 
     #[test]

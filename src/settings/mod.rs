@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use crate::model::{ByteSize, Period};
 
-pub use draft::AccountName;
+pub use draft::{AccountName, SshServer};
 pub use home::Home;
 pub use load::{EXAMPLE, Overrides, SettingsError};
 
@@ -41,6 +41,11 @@ pub struct DockerSettings {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct SshSettings {
+    /// Default [`SshServer::Own`].
+    pub server: SshServer,
+    /// The configuration of the host's own sshd, which lets people in with [`SshServer::Host`]; default
+    /// `/etc/ssh/sshd_config`.
+    pub config: PathBuf,
     /// Default `127.0.0.1`.
     pub listen: IpAddr,
     /// Default 2222.

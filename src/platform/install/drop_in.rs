@@ -1,22 +1,23 @@
 //! The drop-in of the host's own sshd: one account, registered keys alone, nothing but the forced command.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::marked::{self, Marked};
 use super::{Did, InstallError, KeysBy};
 use crate::accounts::authorized_keys::{MADE_BY_INSTALL, authorized_keys_file};
-use crate::platform::tool;
+use crate::platform::tool::{self, ToolError};
 use crate::settings::Home;
 
 /// The host's own sshd, whose configuration is below a root directory.
 #[derive(Debug)]
 pub(super) struct HostSshd {
-    config: PathBuf,
+    pub(super) config: PathBuf,
     pub(super) drop_in: PathBuf,
 }
 
 /// What sshd asks and runs, and for whom.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Door<'a> {
     pub(super) user: &'a str,
     pub(super) home: &'a Home,
@@ -87,8 +88,36 @@ Match User {user}
 
 impl HostSshd {
     pub(super) fn below(root: &Path) -> Self {
-        let directory = root.join("etc/ssh");
-        Self { config: directory.join("sshd_config"), drop_in: directory.join("sshd_config.d/paas.conf") }
+        Self::with(root.join("etc/ssh/sshd_config"))
+    }
+
+    pub(super) fn with(config: PathBuf) -> Self {
+        let directory = config.parent().unwrap_or(Path::new("/"));
+        Self { drop_in: directory.join("sshd_config.d/paas.conf"), config }
+    }
+
+    /// Where it listens, as its configuration says: the first address, of IPv4 where there is one.
+    pub(super) async fn address(&self) -> Result<SocketAddr, InstallError> {
+        let effective = self.effective("root").await.map_err(InstallError::BrokenSshd)?;
+        listens_at(&effective).ok_or_else(|| InstallError::Nowhere(self.config.clone()))
+    }
+
+    /// What counts for a connection of `user`, as sshd says.
+    async fn effective(&self, user: &str) -> Result<String, ToolError> {
+        let connection = format!("user={user},host=localhost,addr=127.0.0.1");
+        tool::run("sshd", ["-T", "-C", &connection, "-f", &self.config.display().to_string()].map(str::to_owned)).await
+    }
+
+    /// Whether the drop-in is the one for `door`, in whichever way sshd learns of keys, and in effect. Only root can
+    /// ask sshd, which reads its host keys to answer.
+    pub(super) async fn is_open(&self, door: Door<'_>, as_root: bool) -> Result<(), WhyClosed> {
+        let Ok(Some(found)) = marked::read(&self.drop_in) else { return Err(WhyClosed::Missing) };
+        let ways = [KeysBy::Command, KeysBy::File].map(|keys| Door { keys, ..door });
+        let door = ways.iter().find(|door| door.text() == found).ok_or(WhyClosed::Another)?;
+        if as_root {
+            self.in_effect(door).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn file(&self, door: &Door<'_>) -> Marked {
@@ -108,34 +137,49 @@ impl HostSshd {
         let did = self.file(door).write()?;
         match self.in_effect(door).await {
             Ok(remarks) => Ok(Opened { did, remarks }),
-            Err(refused) => {
+            Err(idle) => {
                 match before {
                     None => marked::remove(&self.drop_in).map(|_| ())?,
                     Some(text) => Marked { path: self.drop_in.clone(), text }.write().map(|_| ())?,
                 }
-                Err(refused)
+                let (path, config) = (self.drop_in.clone(), self.config.clone());
+                Err(match idle {
+                    Idle::Refused(cause) => InstallError::Refused { path, cause },
+                    Idle::NotInEffect(option) => InstallError::NotInEffect { path, config, option },
+                })
             }
         }
     }
 
-    async fn in_effect(&self, door: &Door<'_>) -> Result<Vec<String>, InstallError> {
-        let config = self.config.display().to_string();
-        let check = ["-t", "-f", &config].map(str::to_owned);
-        tool::run("sshd", check).await.map_err(|cause| InstallError::Refused { path: self.drop_in.clone(), cause })?;
-        let connection = format!("user={},host=localhost,addr=127.0.0.1", door.user);
-        let ask = ["-T", "-C", &connection, "-f", &config].map(str::to_owned);
-        let effective = tool::run("sshd", ask)
-            .await
-            .map_err(|cause| InstallError::Refused { path: self.drop_in.clone(), cause })?;
-        if let Some(option) = not_in_effect(&effective, &door.options()) {
-            return Err(InstallError::NotInEffect {
-                path: self.drop_in.clone(),
-                config: self.config.clone(),
-                option: option.to_owned(),
-            });
+    async fn in_effect(&self, door: &Door<'_>) -> Result<Vec<String>, Idle> {
+        let check = ["-t", "-f", &self.config.display().to_string()].map(str::to_owned);
+        tool::run("sshd", check).await.map_err(Idle::Refused)?;
+        let effective = self.effective(door.user).await.map_err(Idle::Refused)?;
+        match not_in_effect(&effective, &door.options()) {
+            Some(option) => Err(Idle::NotInEffect(option.to_owned())),
+            None => Ok(remarks(&effective, door.user)),
         }
-        Ok(remarks(&effective, door.user))
     }
+}
+
+/// Why the host's sshd lets nobody in by the drop-in.
+#[derive(Debug, thiserror::Error)]
+pub enum WhyClosed {
+    #[error("it is not there, or not made by `paas install`")]
+    Missing,
+    #[error("it was made for another home, user or place of the programs, or by another version")]
+    Another,
+    #[error(transparent)]
+    Idle(#[from] Idle),
+}
+
+/// Why the drop-in, which is there, does nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Idle {
+    #[error("sshd refuses it")]
+    Refused(#[source] ToolError),
+    #[error("`{0}` is not in effect")]
+    NotInEffect(String),
 }
 
 /// The drop-in is in its place and in effect.
@@ -144,6 +188,13 @@ pub(super) struct Opened {
     pub(super) did: Did,
     /// What else in sshd's configuration is in somebody's way, with what to do.
     pub(super) remarks: Vec<String>,
+}
+
+/// From the lines `listenaddress 0.0.0.0:22` and `listenaddress [::]:22`.
+fn listens_at(effective: &str) -> Option<SocketAddr> {
+    let addresses = effective.lines().filter_map(|line| line.strip_prefix("listenaddress ")?.trim().parse().ok());
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
 }
 
 /// The first option that is not among those in effect, as `sshd -T` prints them: names in lower case.
@@ -279,6 +330,30 @@ mod tests {
         assert!(remark.contains("admin, ops") && remark.contains("add paas"), "{remark}");
         assert_eq!(remarks("allowusers paas\nallowgroups paas\npermituserenvironment no\n", "paas"), [""; 0]);
         assert_eq!(remarks("permituserenvironment yes\n", "paas").len(), 1);
+    }
+
+    #[test]
+    fn where_sshd_listens_is_what_it_says_itself() {
+        let at = |text: &str| listens_at(text).map(|address| address.to_string());
+        assert_eq!(at("port 22\nlistenaddress [::]:22\nlistenaddress 0.0.0.0:22\n").as_deref(), Some("0.0.0.0:22"));
+        assert_eq!(at("port 22\nlistenaddress [::1]:2022\n").as_deref(), Some("[::1]:2022"));
+        assert_eq!(at("port 22\n"), None);
+    }
+
+    #[tokio::test]
+    async fn a_door_is_open_only_while_its_drop_in_is_there_its_own_and_in_effect() {
+        let host = Host::new(DEBIAN);
+        let user = Account::current().await.unwrap().name;
+        let (home, other) = (Home::new("/srv/paas"), Home::new("/srv/other"));
+        let of = |home| Door { user: &user, ..door(home, KeysBy::Command) };
+        assert!(matches!(host.sshd().is_open(of(&home), true).await, Err(WhyClosed::Missing)));
+        host.open(KeysBy::File).await.unwrap();
+        host.sshd().is_open(of(&home), true).await.unwrap();
+        assert!(matches!(host.sshd().is_open(of(&other), true).await, Err(WhyClosed::Another)));
+        let config = std::fs::read_to_string(host.sshd().config).unwrap();
+        std::fs::write(host.sshd().config, config.replace("Include ", "#Include ")).unwrap();
+        let closed = host.sshd().is_open(of(&home), true).await.unwrap_err();
+        assert!(matches!(closed, WhyClosed::Idle(Idle::NotInEffect(_))), "{closed:?}");
     }
 
     #[test]

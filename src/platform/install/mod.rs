@@ -2,7 +2,8 @@
 //! `paas up`; `paas uninstall` takes that back.
 //!
 //! Every step looks first and does what is missing, so a second run changes nothing and a broken-off one is finished by
-//! the next. The door is the last thing to open: sshd's drop-in comes when what it leads to is there.
+//! the next. The door opens when what it leads to is there; last comes `paas up`, which looks whether the
+//! door is open.
 
 mod drop_in;
 mod marked;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use drop_in::{Idle, WhyClosed};
 pub use undo::{Uninstalled, uninstall};
 
 use super::account::{Account, AccountError};
@@ -23,9 +25,11 @@ use super::layout::{self, LayoutError};
 use super::preflight::{self, Problem};
 use super::tool::{self, ToolError};
 use super::{Programs, presence, sshd};
-use crate::accounts::authorized_keys::{self, AuthorizedKeysFileError, authorized_keys_file, write_authorized_keys};
+use crate::accounts::authorized_keys::{
+    self, AuthorizedKeysFileError, MADE_BY_INSTALL, authorized_keys_file, write_authorized_keys,
+};
 use crate::accounts::keys::{self, KeyError};
-use crate::settings::Settings;
+use crate::settings::{Overrides, Settings};
 use crate::store::{SqliteStore, StoreError};
 use drop_in::{Door, HostSshd};
 use marked::Marked;
@@ -107,6 +111,8 @@ pub enum InstallError {
     },
     #[error("systemd did not do what it was told")]
     Systemd(#[source] ToolError),
+    #[error("sshd's configuration {path} names no address to listen on", path = .0.display())]
+    Nowhere(PathBuf),
     #[error(transparent)]
     Account(#[from] AccountError),
     #[error(transparent)]
@@ -150,8 +156,9 @@ impl Installation<'_> {
         let account = self.account(dry_run, &mut done).await?;
         self.home(account.as_ref(), &mut done)?;
         self.keys_file(account.as_ref(), &mut done).await?;
-        self.unit(dry_run, &mut done).await?;
         self.door(&ssh, dry_run, &mut done).await?;
+        self.found(&ssh, dry_run, &mut done).await?;
+        self.unit(dry_run, &mut done).await?;
         // One of another way to install is read by nobody any more.
         if self.keys == KeysBy::Command && undo::keys_file(self.home_path(), dry_run)? == Did::Removed {
             done.add(authorized_keys_file(self.home_path()).display(), Did::Removed);
@@ -187,14 +194,17 @@ impl Installation<'_> {
             return Err(InstallError::NotRoot);
         }
         let problems = preflight::check(self.settings, self.programs, true).await;
-        // `paas up` may be running already; its ports matter when it starts.
-        let is_ours = |problem: &Problem| !matches!(problem, Problem::PortTaken { .. } | Problem::PortRefused { .. });
+        // `paas up` may be running already; its ports matter when it starts. The door is what comes now.
+        let is_ours = |problem: &Problem| {
+            !matches!(problem, Problem::PortTaken { .. } | Problem::PortRefused { .. } | Problem::DoorClosed { .. })
+        };
         let problems: Vec<Problem> = problems.into_iter().filter(is_ours).collect();
         if !problems.is_empty() {
             return Err(InstallError::InTheWay(problems));
         }
         self.unit_file().state()?;
         ssh.file(&self.door_of()).state()?;
+        marked::read(&self.settings.home.installed())?;
         authorized_keys::is_kept(self.home_path())?;
         let path = Path::new(sshd::PRIVILEGE_SEPARATION);
         std::fs::create_dir_all(path).map_err(|cause| InstallError::PrivilegeSeparation { path, cause })?;
@@ -294,6 +304,17 @@ impl Installation<'_> {
         Ok(())
     }
 
+    /// What commands and `paas up` are to know of this machine's sshd.
+    async fn found(&self, ssh: &HostSshd, dry_run: bool, done: &mut Steps) -> Result<(), InstallError> {
+        let found = Overrides::default().host_sshd(ssh.address().await?, ssh.config.clone());
+        let heading =
+            format!("{MADE_BY_INSTALL}; `paas uninstall` takes it back. What config.yml says wins over what is here.");
+        let file = Marked { path: self.settings.home.installed(), text: found.to_yaml_below(&heading) };
+        let did = if dry_run { file.state()? } else { file.write()? };
+        done.add(file.path.display(), did);
+        Ok(())
+    }
+
     async fn door(&self, ssh: &HostSshd, dry_run: bool, done: &mut Steps) -> Result<(), InstallError> {
         let door = self.door_of();
         if dry_run {
@@ -306,6 +327,14 @@ impl Installation<'_> {
         done.by_hand.extend(opened.remarks);
         tell_sshd(self.root, opened.did, &mut done.by_hand).await
     }
+}
+
+/// Whether the host's own sshd lets people into this platform: what `paas up` relies on when it starts none.
+pub(super) async fn door_is_open(settings: &Settings, programs: &Programs, as_root: bool) -> Result<(), Problem> {
+    let ssh = HostSshd::with(settings.ssh.config.clone());
+    let Settings { home, user, .. } = settings;
+    let door = Door { user, home, receive: &programs.receive, keys: KeysBy::Command };
+    ssh.is_open(door, as_root).await.map_err(|why| Problem::DoorClosed { path: ssh.drop_in.clone(), why })
 }
 
 /// Lets systemd start the platform, now and at each boot. `unit` is what became of the unit's file; the platform may be

@@ -43,6 +43,7 @@ pub async fn uninstall(settings: &Settings, root: &Path, purge: bool) -> Result<
     // The door first, so that nobody comes in while the rest goes.
     close(&HostSshd::below(root), root, &mut done).await?;
     stop(root, &mut done).await?;
+    done.remove(&home.installed())?;
     let file = authorized_keys_file(home.path());
     match keys_file(home.path(), false) {
         Err(error @ InstallError::KeysFile(_)) => done.by_hand.push(format!("{error}, so it was left there")),
