@@ -1,6 +1,6 @@
 //! Build containers: one per push, limited, followed, committed once and always removed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,10 +24,11 @@ const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SET
 pub struct BuildContainerSpec {
     pub image: ImageId,
     pub labels: HashMap<String, String>,
-    /// Text for `/bin/sh -c`: a constant, never made from what was pushed.
-    pub script: &'static str,
+    pub job: Job,
+    /// What is set here gets into an image that is made of the container.
+    pub env: BTreeMap<String, String>,
     /// Volume name and the place it is mounted at.
-    pub cache: (String, &'static str),
+    pub cache: Option<(String, &'static str)>,
     /// Directories of the host, and where they can be read.
     pub read_only: Vec<(PathBuf, &'static str)>,
     pub memory_bytes: u64,
@@ -35,6 +36,15 @@ pub struct BuildContainerSpec {
     pub processes: u32,
     /// For the calls that take as long as the build's content is large: upload and commit.
     pub patience: Duration,
+}
+
+/// What a build container runs.
+#[derive(Debug, Clone)]
+pub enum Job {
+    /// Text for `/bin/sh -c`: a constant, never made from what was pushed.
+    Script(&'static str),
+    /// What the image's own entrypoint is given, as an instance gives it.
+    Arguments(Vec<String>),
 }
 
 /// A build's container. Dropped without `remove`, it is removed in the background, as far as there still is a runtime;
@@ -96,11 +106,16 @@ impl BuildContainerSpec {
             log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
             ..HostConfig::default()
         };
+        let (entrypoint, cmd) = match self.job {
+            Job::Script(text) => (Some(texts(&["/bin/sh", "-c"])), texts(&[text])),
+            Job::Arguments(arguments) => (None, arguments),
+        };
         ContainerCreateBody {
             image: Some(self.image.into()),
             labels: Some(self.labels),
-            entrypoint: Some(texts(&["/bin/sh", "-c"])),
-            cmd: Some(texts(&[self.script])),
+            env: Some(self.env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
+            entrypoint,
+            cmd: Some(cmd),
             host_config: Some(host),
             ..ContainerCreateBody::default()
         }
@@ -114,8 +129,8 @@ impl BuildContainerSpec {
             read_only: Some(read_only),
             ..Mount::default()
         };
-        let (volume, place) = &self.cache;
-        std::iter::once(mount(MountType::VOLUME, volume.clone(), place, false))
+        let cache = self.cache.iter().map(|(volume, place)| mount(MountType::VOLUME, volume.clone(), place, false));
+        cache
             .chain(
                 self.read_only
                     .iter()
@@ -276,8 +291,9 @@ mod tests {
         BuildContainerSpec {
             image: format!("sha256:{}", "a".repeat(64)).parse().unwrap(),
             labels: HashMap::new(),
-            script: "exec /build",
-            cache: ("cache-shop".to_owned(), "/tmp/cache"),
+            job: Job::Script("exec /build"),
+            env: BTreeMap::new(),
+            cache: Some(("cache-shop".to_owned(), "/tmp/cache")),
             read_only: vec![(PathBuf::from("/var/x"), "/tmp/env")],
             memory_bytes: 1 << 30,
             cpus: Some(1.5),

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-pub use builds::{BuildContainer, BuildContainerSpec};
+pub use builds::{BuildContainer, BuildContainerSpec, Job};
 pub use containers::{
     ContainerDied, ContainerEnd, ContainerOutput, ContainerState, InstanceNetwork, InstanceSpec, PublishedPort,
     SeenContainer,

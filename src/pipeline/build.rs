@@ -18,7 +18,9 @@ use super::release::{BuildOf, ReleaseError, json};
 use super::slug::{KnownSlug, KnownSlugs, SlugKey};
 use super::source::Source;
 use super::{Platform, Progress, Push, Say, quota};
-use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, ContainerOutput, DockerError, Image, labels};
+use crate::docker::{
+    BuildContainer, BuildContainerSpec, ContainerEnd, ContainerOutput, DockerError, Image, Job, labels,
+};
 use crate::git::GitError;
 use crate::model::{ByteSize, ImageId, Period, ProcessType, TenantName};
 use crate::store::{StoreError, Version};
@@ -242,8 +244,9 @@ impl Site<'_> {
         Ok(BuildContainerSpec {
             image: self.builder.id.clone(),
             labels: self.container_labels(),
-            script: SCRIPT,
-            cache: (self.cache_volume().await?, CACHE),
+            job: Job::Script(SCRIPT),
+            env: BTreeMap::new(),
+            cache: Some((self.cache_volume().await?, CACHE)),
             read_only,
             memory_bytes: rules.memory.get(),
             cpus: rules.cpus,

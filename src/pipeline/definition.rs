@@ -35,7 +35,7 @@ fn definition(release: &Release, name: &ProcessType, process: &Process) -> App {
         mem: process.mem as f64,
         container: Some(container(release, has_port)),
         networks: vec![Network { mode: NetworkMode::Bridge, name: None, labels: BTreeMap::new() }],
-        env: environment(release, name),
+        env: environment(release, name).into_iter().map(|(name, value)| (name, EnvValue::Text(value))).collect(),
         labels: labels(release, name),
         health_checks: health_check(&process.check).into_iter().collect(),
         constraints: process.constraints.clone(),
@@ -49,7 +49,7 @@ fn definition(release: &Release, name: &ProcessType, process: &Process) -> App {
 }
 
 /// No shell of the host ever sees these: they are the arguments of programs in the image.
-fn arguments(name: &ProcessType, command: &Command) -> Vec<String> {
+pub(super) fn arguments(name: &ProcessType, command: &Command) -> Vec<String> {
     match command {
         Command::Start => vec!["/start".to_owned(), name.to_string()],
         Command::Exec(command) => ["/exec", "/bin/sh", "-c", command].map(str::to_owned).to_vec(),
@@ -82,7 +82,7 @@ fn container(release: &Release, has_port: bool) -> Container {
 }
 
 /// The manifest's variables, over them the config vars, over them what only the platform knows.
-fn environment(release: &Release, name: &ProcessType) -> BTreeMap<String, EnvValue> {
+pub(super) fn environment(release: &Release, name: &ProcessType) -> BTreeMap<String, String> {
     let given = release.env.iter().map(|(name, value)| (name.clone(), value.clone()));
     let config = release.config.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned()));
     let ours = [
@@ -93,7 +93,7 @@ fn environment(release: &Release, name: &ProcessType) -> BTreeMap<String, EnvVal
         ("PAAS_COMMIT", release.commit.to_string()),
     ];
     let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value));
-    given.chain(config).chain(ours).map(|(name, value)| (name, EnvValue::Text(value))).collect()
+    given.chain(config).chain(ours).collect()
 }
 
 fn labels(release: &Release, name: &ProcessType) -> BTreeMap<String, String> {

@@ -16,6 +16,7 @@ mod progress;
 mod publish;
 mod quota;
 mod release;
+mod release_command;
 mod slug;
 mod source;
 mod task_logs;
@@ -46,6 +47,7 @@ pub use deploy::{Aftermath, DeployError};
 pub use formation::{Formation, FormationError};
 pub use progress::{Progress, Say};
 pub use release::{BuildOf, Release, ReleaseError, ReleaseState};
+pub use release_command::ReleaseCommandError;
 pub use source::SourceError;
 
 /// What a push works with.
@@ -215,6 +217,8 @@ pub enum PushError {
     Publish(#[from] PushImageError),
     #[error("the release was not recorded")]
     Release(#[from] ReleaseError),
+    #[error("the release command failed; nothing has changed but what it did itself")]
+    ReleaseCommand(#[from] ReleaseCommandError),
     #[error("the deploy failed")]
     Deploy(#[from] DeployError),
     #[error("the store failed")]
@@ -240,6 +244,7 @@ impl PushError {
             Self::Build(error) => ("build failed", error),
             Self::Publish(error) => ("publishing failed", error),
             Self::Release(error) => ("release failed", error),
+            Self::ReleaseCommand(error) => ("the release command failed", error),
             Self::Deploy(error) => ("deploy failed", error),
             Self::Store(error) => ("the store failed", error),
             Self::Docker(error) => ("Docker failed", error),
@@ -289,21 +294,64 @@ pub async fn run<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>
     quota::foresee(&source, previous.as_ref(), &push, platform).await?;
     let built = build::build(&source, &push, platform, say).await?;
     let image = publish::publish(&built, &push, platform, say).await?;
+    let slug = built.image.clone();
     let mut draft = draft(source, built, image, previous.as_ref())?;
-    let ask = async || permission().await.map_err(PushError::Undecided)?.ok_or(PushError::NotAllowed);
-    let held_quota = quota::hold(&ask().await?.tenancy.quota, &push, platform).await?;
-    // The last that is asked: whatever is waited for comes before.
-    let Permission { by_token, tenancy } = ask().await?;
-    quota::admit(&draft.formation, &push, &tenancy).await?;
-    draft.token = by_token;
-    let release = record(draft, &push, &releases, say).await?;
+    let formation = draft.formation.clone();
+    let clear = async || cleared(&formation, &push, platform, &permission).await;
+    let mut clearance = clear().await?;
+    draft.token.clone_from(&clearance.by_token);
+    let mut numbered = record(draft, &push, &releases, say).await?;
+    if let Some(command) = numbered.release.command.clone() {
+        // It may take long, and nobody else is to wait for the quota meanwhile.
+        drop(clearance);
+        let done = async {
+            release_command::run(&numbered.release, &command, &slug, &push, platform, say).await?;
+            clear().await
+        };
+        clearance = match done.await {
+            Ok(clearance) => clearance,
+            Err(error) => return Err(failed(&mut numbered.release, error, &releases).await),
+        };
+    }
+    let Clearance { held_quota, tenancy, .. } = clearance;
     let platform = &Platform { tenancy, ..platform.clone() };
-    let (release, address) = deploy(release, held_quota, previous.as_ref(), &push, &releases, platform, say).await?;
+    let (release, address) = deploy(numbered, held_quota, previous.as_ref(), &push, &releases, platform, say).await?;
 
     let took = began.elapsed();
     say(Progress::Milestone(live(&release, address.as_deref(), took)));
     let (number, image, branch_at) = (release.number, release.image, push.previous);
     Ok(Released { number, image, branch_at, address, took, _turn: turn })
+}
+
+/// That a release may be posted now.
+struct Clearance {
+    /// Held against other pushes until Marathon has the release.
+    held_quota: Option<Lease>,
+    by_token: Option<TokenId>,
+    tenancy: Tenancy,
+}
+
+async fn cleared<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>(
+    formation: &Formation,
+    push: &Push,
+    platform: &Platform,
+    permission: &impl Fn() -> Asked,
+) -> Result<Clearance, PushError> {
+    let ask = async || permission().await.map_err(PushError::Undecided)?.ok_or(PushError::NotAllowed);
+    let held_quota = quota::hold(&ask().await?.tenancy.quota, push, platform).await?;
+    // The last that is asked: whatever is waited for comes before.
+    let Permission { by_token, tenancy } = ask().await?;
+    quota::admit(formation, push, &tenancy).await?;
+    Ok(Clearance { held_quota, by_token, tenancy })
+}
+
+/// Keeps in the store that the release came to nothing before it was posted.
+async fn failed(release: &mut Release, error: PushError, releases: &Releases<'_>) -> PushError {
+    let state = ReleaseState::Failed { at: Timestamp::now(), reason: error.reason() };
+    match releases.mark(release, state).await {
+        Ok(()) => error,
+        Err(unmarked) => unmarked.into(),
+    }
 }
 
 /// What the branch is at now. A push that waited may find it moved: what was pushed on top of that goes on, anything
@@ -364,8 +412,8 @@ fn draft(
 ) -> Result<Draft, FormationError> {
     let known = source.procfile.iter().chain(built.default_processes.keys());
     let formation = formation::formation(known, &source.wishes, previous.map(|release| &release.formation))?;
-    let (env, domains) = (source.env, source.domains);
-    Ok(Draft { image, slug: built.slug, build: built.build, formation, env, domains, token: None })
+    let (command, env, domains) = (source.release_command, source.env, source.domains);
+    Ok(Draft { image, slug: built.slug, build: built.build, formation, command, env, domains, token: None })
 }
 
 async fn record(draft: Draft, push: &Push, releases: &Releases<'_>, say: Say<'_>) -> Result<Numbered, PushError> {

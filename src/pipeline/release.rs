@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Push;
 use super::app_record::AppRecord;
-use super::formation::Formation;
+use super::formation::{Command, Formation};
 use super::places::Places;
 use super::slug::SlugKey;
 use crate::marathon::DeploymentId;
@@ -34,6 +34,9 @@ pub struct Release {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenId>,
     pub formation: Formation,
+    /// What was done once before any of its instances ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Command>,
     /// From the manifest.
     pub env: BTreeMap<String, String>,
     /// Config vars as they were when it was made; they win over `env`.
@@ -76,6 +79,7 @@ pub(super) struct Draft {
     pub slug: SlugKey,
     pub build: BuildOf,
     pub formation: Formation,
+    pub command: Option<Command>,
     pub env: BTreeMap<String, String>,
     pub domains: Vec<String>,
     pub token: Option<TokenId>,
@@ -191,6 +195,7 @@ impl Draft {
             push: push.push.to_string(),
             token: self.token,
             formation: self.formation,
+            command: self.command,
             env: self.env,
             config: BTreeMap::new(),
             domains: self.domains,
@@ -232,6 +237,7 @@ pub(super) mod tests {
             push: "p".to_owned(),
             token: Some("0123abcd".parse().unwrap()),
             formation: formation(&["web".parse().unwrap()], &wishes, None).unwrap(),
+            command: Some(Command::Start),
             env: pairs(&[("LOG_LEVEL", "info"), ("TITLE", "Shop")]),
             config: BTreeMap::from([("LOG_LEVEL".to_owned(), Secret::new("debug"))]),
             domains: vec!["shop.example.org".to_owned(), "www.example.org".to_owned()],

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::formation::Command;
+use super::release_command::RELEASE;
 use super::slug::BuildInput;
 use super::{Progress, Push, Say};
 use crate::git::{GitError, Repository, TarShape, TarStream, Within};
@@ -22,6 +24,8 @@ pub(super) struct Source {
     pub tree: String,
     pub build: BuildInput,
     pub build_timeout: Option<Duration>,
+    /// What is to be done once before any new instance runs.
+    pub release_command: Option<Command>,
     /// The Procfile's process types.
     pub procfile: BTreeSet<ProcessType>,
     /// What `paas.yml` asks of process types.
@@ -47,11 +51,10 @@ pub enum SourceError {
     Dockerfile,
 }
 
-/// What a tree holds, and what people should know about it.
+/// What a tree holds, and what people are told of it.
 struct Reading {
     source: Source,
     step: String,
-    warnings: Vec<&'static str>,
 }
 
 /// Reads the commit's tree.
@@ -60,9 +63,6 @@ pub(super) async fn check_out(push: &Push, say: Say<'_>) -> Result<Source, Sourc
     let read = move || read(repository, commit, &tenant);
     let reading = tokio::task::spawn_blocking(read).await.expect("reading a commit does not panic")?;
     say(Progress::Step(reading.step));
-    for warning in reading.warnings {
-        say(Progress::Warning(warning.to_owned()));
-    }
     Ok(reading.source)
 }
 
@@ -81,12 +81,13 @@ fn read(repository: PathBuf, commit: CommitId, tenant: &TenantName) -> Result<Re
         git.root_names(&commit)?.iter().any(|(name, is_directory)| name == "Dockerfile" && !is_directory);
     refuse_dockerfile(manifest.build.builder, has_dockerfile)?;
     let tree = git.tree_id(&commit)?;
-    let (procfile, warnings) = runnable(procfile, &manifest);
+    let (procfile, release_command) = runnable(procfile, manifest.release.as_deref());
     let source = Source {
         manifest_without_token: without_token(&text),
+        release_command,
         ..Source::of(repository, commit, tree, procfile, manifest)
     };
-    Ok(Reading { source, step, warnings })
+    Ok(Reading { source, step })
 }
 
 /// The text of a `paas.yml` with its tokens made unreadable; none when there are none.
@@ -106,15 +107,16 @@ fn refuse_dockerfile(asked: Option<manifest::Builder>, is_there: bool) -> Result
     }
 }
 
-/// The Procfile's `release` is no process type that runs but a command of the release, as with Heroku.
-fn runnable(mut procfile: BTreeSet<ProcessType>, manifest: &Manifest) -> (BTreeSet<ProcessType>, Vec<&'static str>) {
+/// The Procfile's `release` is no process type that runs but a command of the release, as with Heroku; that of
+/// `paas.yml` comes before it.
+fn runnable(
+    mut procfile: BTreeSet<ProcessType>,
+    of_manifest: Option<&str>,
+) -> (BTreeSet<ProcessType>, Option<Command>) {
     let before = procfile.len();
-    procfile.retain(|process| process.as_str() != "release");
-    let mut warnings = Vec::new();
-    if procfile.len() < before || manifest.release.is_some() {
-        warnings.push("the `release` command is not run: this version does not support it yet");
-    }
-    (procfile, warnings)
+    procfile.retain(|process| process.as_str() != RELEASE);
+    let of_procfile = (procfile.len() < before).then_some(Command::Start);
+    (procfile, of_manifest.map(|command| Command::Exec(command.to_owned())).or(of_procfile))
 }
 
 impl Source {
@@ -135,6 +137,7 @@ impl Source {
             wishes: manifest.processes,
             env: manifest.env,
             domains: manifest.domains.iter().flatten().map(|domain| domain.as_str().to_owned()).collect(),
+            release_command: None,
             manifest_without_token: None,
         }
     }
@@ -165,12 +168,16 @@ mod tests {
     }
 
     #[test]
-    fn a_release_command_is_no_process_and_is_not_passed_over_in_silence() {
-        let types = || ["web", "release"].map(|name| name.parse().unwrap()).into_iter().collect();
-        let (runs, warnings) = runnable(types(), &Manifest::default());
-        assert_eq!(runs.iter().map(ProcessType::as_str).collect::<Vec<_>>(), ["web"]);
-        assert_eq!(warnings.len(), 1);
-        let (_, none) = runnable(["web".parse().unwrap()].into_iter().collect(), &Manifest::default());
-        assert!(none.is_empty());
+    fn a_release_command_is_no_process_and_that_of_the_manifest_comes_first() {
+        let types = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<ProcessType>>();
+        let exec = || Some(Command::Exec("./migrate".to_owned()));
+        for (procfile, manifest, command) in [
+            (types(&["web", "release"]), None, Some(Command::Start)),
+            (types(&["web", "release"]), Some("./migrate"), exec()),
+            (types(&["web"]), Some("./migrate"), exec()),
+            (types(&["web"]), None, None),
+        ] {
+            assert_eq!(runnable(procfile, manifest), (types(&["web"]), command));
+        }
     }
 }

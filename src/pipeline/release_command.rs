@@ -1,0 +1,107 @@
+//! The release command: what the source wants to be done once for each release, such as a migration, with the new slug
+//! and the runtime config, before any new instance runs.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+
+use super::console::Lines;
+use super::definition::{arguments, environment};
+use super::formation::Command;
+use super::release::Release;
+use super::{Platform, Progress, Push, Say};
+use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, ContainerOutput, DockerError, Job, labels};
+use crate::model::{ByteSize, ImageId, Period, ProcessType};
+
+/// What the process type is called that a Procfile names it by, as with Heroku.
+pub(super) const RELEASE: &str = "release";
+
+/// Why it did not succeed. No instance of the release was begun.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseCommandError {
+    #[error("it exited with status {status}")]
+    Failed { status: i64 },
+    #[error("it needed more than its {limit} of memory and was ended (status {status})")]
+    OutOfMemory { status: i64, limit: ByteSize },
+    #[error("it was ended because it took longer than {after}")]
+    TimedOut { after: Period },
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+}
+
+/// Runs the release's command in a container of its slug, within the limits of a build, and tells what it writes. Its
+/// container is gone afterwards; a client that hangs up ends it.
+pub(super) async fn run(
+    release: &Release,
+    command: &Command,
+    slug: &ImageId,
+    push: &Push,
+    platform: &Platform,
+    say: Say<'_>,
+) -> Result<(), ReleaseCommandError> {
+    say(Progress::Step(format!("Running the release command of {}", release.number)));
+    let container = platform.docker.create_build(spec(release, command, slug, push, platform)).await?;
+    let limit = platform.builder.timeout;
+    let ended = tokio::time::timeout(limit, follow(&container, say)).await;
+    // Removed before anything is told, so that who hears of a failure finds nothing left.
+    container.remove().await?;
+    judge(ended.map_err(|_| limit), platform.builder.memory)
+}
+
+fn judge(
+    ended: Result<Result<ContainerEnd, DockerError>, Duration>,
+    limit: ByteSize,
+) -> Result<(), ReleaseCommandError> {
+    match ended {
+        Err(after) => Err(ReleaseCommandError::TimedOut { after: Period::from_secs(after.as_secs()) }),
+        Ok(Err(error)) => Err(error.into()),
+        Ok(Ok(ContainerEnd { status: 0, .. })) => Ok(()),
+        Ok(Ok(ContainerEnd { status, out_of_memory: true, .. })) => {
+            Err(ReleaseCommandError::OutOfMemory { status, limit })
+        }
+        Ok(Ok(ContainerEnd { status, .. })) => Err(ReleaseCommandError::Failed { status }),
+    }
+}
+
+fn spec(release: &Release, command: &Command, slug: &ImageId, push: &Push, platform: &Platform) -> BuildContainerSpec {
+    let rules = &platform.builder;
+    let name: ProcessType = RELEASE.parse().expect("it is a process type's name");
+    BuildContainerSpec {
+        image: slug.clone(),
+        labels: labels_of(push, platform),
+        job: Job::Arguments(arguments(&name, command)),
+        env: environment(release, &name),
+        cache: None,
+        read_only: Vec::new(),
+        memory_bytes: rules.memory.get(),
+        cpus: rules.cpus,
+        processes: rules.processes,
+        patience: rules.timeout,
+    }
+}
+
+/// As a build's: by the push it is found and ended when that is cut off.
+fn labels_of(push: &Push, platform: &Platform) -> HashMap<String, String> {
+    let all = [
+        (labels::HOME, platform.home_label.clone()),
+        (labels::TENANT, push.tenant.to_string()),
+        (labels::APP, push.app.to_string()),
+        (labels::PUSH, push.push.to_string()),
+    ];
+    all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+async fn follow(container: &BuildContainer, say: Say<'_>) -> Result<ContainerEnd, DockerError> {
+    let mut output = std::pin::pin!(container.start().await?);
+    let (mut out, mut err) = (Lines::default(), Lines::default());
+    let tell = |line| say(Progress::Output(line));
+    while let Some(piece) = output.try_next().await? {
+        match piece {
+            ContainerOutput::Out(bytes) => out.feed(&bytes, tell),
+            ContainerOutput::Err(bytes) => err.feed(&bytes, tell),
+        }
+    }
+    out.rest().into_iter().chain(err.rest()).for_each(tell);
+    container.ended().await
+}
