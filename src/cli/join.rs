@@ -60,7 +60,7 @@ impl Join {
         let key = PublicKey::parse(key.line.as_bytes())?;
         let joined = self.redeem(&store, &key, ui).await;
         note(settings, Event::by(caller, JOIN, Outcome::Refused), joined.as_ref().ok());
-        ui.answer(&View(joined?))
+        tell(joined?, ui)
     }
 
     /// Joins with a key that nobody knows, which may be tried so often and no more.
@@ -84,7 +84,7 @@ impl Join {
         let joined = joined?;
         newcomers::succeeded(&store, from).await?;
         super::store::tell_sshd(settings).await?;
-        ui.answer(&View(joined))
+        tell(joined, ui)
     }
 
     /// Joins with a key that need not be known yet.
@@ -96,10 +96,14 @@ impl Join {
         let token = Token::parse(&text).map_err(|error| {
             Failure::new(Exit::Usage, error).advise("the token goes to standard input: `paas tenant join <FILE`")
         })?;
-        let joined = tokens::redeem(store, &token, key, self.name).await.map_err(explained)?;
-        ui.note(format_args!("next, in a git work tree: `paas init --tenant {}`", joined.tenant))?;
-        Ok(joined)
+        tokens::redeem(store, &token, key, self.name).await.map_err(explained)
     }
+}
+
+/// The last thing of all: a bearer who does not stay for it is a member nevertheless.
+fn tell(joined: Joined, ui: &mut Ui) -> anyhow::Result<()> {
+    ui.note(format_args!("next, in a git work tree: `paas init --tenant {}`", joined.tenant))?;
+    ui.answer(&View(joined))
 }
 
 /// Notes a try, in the tenant when it led to one.
