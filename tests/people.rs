@@ -239,8 +239,8 @@ fn an_owner_reads_of_their_tenants_as_long_as_they_own_them() {
     assert!(next.contains("tenant token create  own"), "{next}");
     assert!(lines_of_dev.next().is_none(), "the log of a tenant that is no longer one's own ends");
     let _ = Said::from(of_dev.wait_with_output().unwrap()).fails(3, &["there is no tenant `dev`"]);
-    of_all.kill().unwrap();
-    of_all.wait().unwrap();
+    let _ = alice.paas(["users", "remove", "bob"]).ok();
+    assert!(lines.next().is_none() && !of_all.wait().unwrap().success(), "nor is there anything for who is no user");
 }
 
 #[track_caller]
