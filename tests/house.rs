@@ -37,7 +37,7 @@ struct Reserved {
     rule: &'static str,
 }
 
-const RESERVED: [Reserved; 5] = [
+const RESERVED: [Reserved; 6] = [
     Reserved { words: &["bollard"], places: &["docker"], rule: "only `docker` names bollard's types" },
     Reserved {
         words: &[
@@ -59,6 +59,13 @@ const RESERVED: [Reserved; 5] = [
         // git's hooks speak a protocol on their standard output, and so does the platform that starts detached.
         places: &["bin", "cli/up.rs", "receive", "ui"],
         rule: "only `ui` and git's hooks write to the process' streams",
+    },
+    Reserved {
+        words: &["\"/bin/sh\"", "\"sh\"", "\"bash\"", "\"/bin/bash\""],
+        // In containers, and for what Marathon's API calls a command; of the host's own, as a login shell and for the
+        // stack's recipe.
+        places: &["docker/builds.rs", "engine", "pipeline/definition.rs", "platform/account.rs", "stack"],
+        rule: "no shell of the host's reads what somebody sent",
     },
     Reserved { words: &["process::exit"], places: &["bin"], rule: "the library never ends the process" },
     Reserved {
@@ -346,9 +353,61 @@ fn reserved_words_are_found_outside_of_their_rooms() {
         ("model/names.rs", "pub async fn look_up() {"),
         ("git/mod.rs", "fn f() -> anyhow::Result<()> {"),
         ("cli/keys.rs", "std::process::exit(1)"),
+        ("receive/session.rs", "Command::new(\"sh\")"),
         ("lobby/mod.rs", ""),
         ("bin/paas.rs", &"\n".repeat(41)),
     ] {
         assert_eq!(rules_broken(file, text).len(), 1, "{file}: {text}");
     }
+}
+
+const THREATS: &str = include_str!("../docs/threats.md");
+
+/// The rows of the table of threats: a rule, and the tests that keep it, each with its file.
+fn rules_and_tests() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
+    // Below the heading and the line under it.
+    let rows = THREATS.lines().filter(|line| line.starts_with("| ")).skip(2);
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [rule, tests] = cells[..] else { panic!("not two cells: {row}") };
+        let (mut file, mut named) = ("", Vec::new());
+        // What stands in backticks is every other piece.
+        for name in tests.split('`').skip(1).step_by(2) {
+            if name.contains('/') {
+                file = name;
+            } else {
+                named.push((file, name));
+            }
+        }
+        (rule, named)
+    })
+    .collect()
+}
+
+/// Whether a function of that name stands there as a test.
+fn is_test(text: &str, name: &str) -> bool {
+    let Some((before, _)) = text.split_once(&format!("fn {name}(")) else { return false };
+    let Some((above, _)) = before.rsplit_once('\n') else { return false };
+    let mut attributes = above.lines().rev().map(str::trim).take_while(|line| line.starts_with("#["));
+    attributes.any(|line| line == "#[test]" || line.starts_with("#[tokio::test"))
+}
+
+#[test]
+fn every_rule_of_the_front_door_has_tests_and_they_are_there() {
+    let rules = rules_and_tests();
+    assert!(rules.len() >= 10, "the table was not found");
+    for (rule, tests) in &rules {
+        assert!(!tests.is_empty(), "no test keeps: {rule}");
+        for (file, name) in tests {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("`{file}`, for {rule}: {error}"));
+            assert!(is_test(&text, name), "`{name}` is no test in {file}; it is to keep: {rule}");
+        }
+    }
+    let named: Vec<&str> = rules.iter().flat_map(|(_, tests)| tests).map(|(_, name)| *name).collect();
+    for text in include_str!("front_door.rs").split("#[test]").skip(1) {
+        let name = name_at(text.trim_start().trim_start_matches("fn "));
+        assert!(named.contains(&name.as_str()), "{name} keeps no rule of the table");
+    }
+    assert!(!is_test("#[test]\nfn a() {}\nfn b() {}", "b") && !is_test("#[test]\nfn ab() {}", "b"));
 }

@@ -16,6 +16,7 @@ mod engine_mesos;
 mod engine_rolling;
 mod engine_soak;
 mod engine_trust;
+mod front_door;
 mod house;
 mod init;
 mod install;

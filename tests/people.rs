@@ -1,6 +1,8 @@
 //! A team on two laptops: tenants, tokens, roles and their end, all over ssh.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -171,6 +173,74 @@ fn a_push_in_flight_ends_when_its_user_is_removed() {
     let audit = alice.paas(["audit", "--json"]).ok().json();
     let told: Vec<String> = audit.as_array().unwrap().iter().map(line).collect();
     assert!(!told.contains(&"bob push dev done".to_owned()), "{told:#?}");
+}
+
+/// The next line that somebody who follows the audit log is told.
+fn next_line(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> String {
+    lines.next().expect("the follower is there still").unwrap()
+}
+
+/// Without naming a tenant; and who is no owner any more is told nothing more, also while they watch.
+#[test]
+fn an_owner_reads_of_their_tenants_as_long_as_they_own_them() {
+    let platform = TestPlatform::start();
+    let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
+    let bob = Laptop::of("bob", platform.unknown_key("bob"), &platform);
+    for tenant in ["dev", "own", "secret"] {
+        let _ = alice.paas(["tenant", "create", tenant]).ok();
+    }
+    let token = alice.paas(["tenant", "token", "create", "--tenant", "dev", "--role", "owner"]).ok().out;
+    let _ = bob.paas_reading(["tenant", "join"], &token).ok();
+    let _ = alice.paas(["tenant", "members", "add", "bob", "--role", "owner", "--tenant", "own"]).ok();
+    let fingerprint = bob.paas(["keys", "list", "--json"]).ok().json()[0]["fingerprint"].as_str().unwrap().to_owned();
+    let _ = bob.paas(["keys", "rename", &fingerprint, "desk"]).ok();
+
+    let audit = bob.paas(["audit", "--json"]).ok().json();
+    let told: Vec<String> = audit.as_array().unwrap().iter().map(line).collect();
+    let expected = [
+        "alice tenant create dev done",
+        "alice tenant create own done",
+        "alice tenant token create dev done",
+        "bob tenant join dev done",
+        "alice tenant members add own done",
+        "bob keys rename - done",
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(audit[3]["object"], "owner", "{audit}");
+    let _ = bob.paas(["audit", "--tenant", "secret"]).fails(3, &["there is no tenant `secret`"]);
+
+    let follow = |words: &[&str]| {
+        let mut command = bob.command();
+        command.args(["audit", "--follow"]).args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        (process, lines)
+    };
+    let (of_dev, mut lines_of_dev) = follow(&["--tenant", "dev"]);
+    let (mut of_all, mut lines) = follow(&[]);
+    for what in ["tenant create", "tenant token create", "tenant join"] {
+        assert!(next_line(&mut lines_of_dev).contains(what));
+    }
+    for _ in expected {
+        next_line(&mut lines);
+    }
+    let create_token = |tenant: &str| {
+        let _ = alice.paas(["tenant", "token", "create", "--tenant", tenant]).ok();
+    };
+    create_token("dev");
+    for lines in [&mut lines_of_dev, &mut lines] {
+        let next = next_line(lines);
+        assert!(next.contains("tenant token create  dev"), "{next}");
+    }
+    let _ = alice.paas(["tenant", "members", "remove", "bob", "--tenant", "dev"]).ok();
+    create_token("dev");
+    create_token("own");
+    let next = next_line(&mut lines);
+    assert!(next.contains("tenant token create  own"), "{next}");
+    assert!(lines_of_dev.next().is_none(), "the log of a tenant that is no longer one's own ends");
+    let _ = Said::from(of_dev.wait_with_output().unwrap()).fails(3, &["there is no tenant `dev`"]);
+    let _ = alice.paas(["users", "remove", "bob"]).ok();
+    assert!(lines.next().is_none() && !of_all.wait().unwrap().success(), "nor is there anything for who is no user");
 }
 
 #[track_caller]

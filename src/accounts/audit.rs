@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::access::{self, AccessError, Action, Caller};
+use super::users;
 use crate::model::{Fingerprint, TenantName};
 use crate::store::Store;
 
@@ -110,14 +111,33 @@ impl<'a> Sight<'a> {
         Self { store, caller, known: HashMap::new() }
     }
 
-    pub async fn reaches(&mut self, event: &Event) -> Result<bool, AccessError> {
+    async fn reaches(&mut self, event: &Event) -> Result<bool, AccessError> {
         if self.may(None).await? {
             return Ok(true);
         }
         match &event.tenant {
             Some(tenant) => self.may(Some(tenant)).await,
-            None => Ok(event.user == self.caller.name()),
+            None => Ok(event.user == self.caller.name() && self.is_since_they_are_there(event).await?),
         }
+    }
+
+    /// Those of the events that are to be seen. Whoever asks has read them before: then nobody is told of what happened
+    /// after they lost the right to see it.
+    pub async fn of_these(mut self, events: Vec<Event>) -> Result<Vec<Event>, AccessError> {
+        let mut seen = Vec::new();
+        for event in events {
+            if self.reaches(&event).await? {
+                seen.push(event);
+            }
+        }
+        Ok(seen)
+    }
+
+    /// What is older was done by another of the same name; and whose key opens nothing any more has done nothing.
+    async fn is_since_they_are_there(&self, event: &Event) -> Result<bool, AccessError> {
+        let Caller::Key(who) = self.caller else { return Ok(false) };
+        let known = access::may(self.store, self.caller, Action::Own).await?;
+        Ok(known && users::get(self.store, &who.user).await?.is_some_and(|user| event.at >= user.created))
     }
 
     async fn may(&mut self, tenant: Option<&TenantName>) -> Result<bool, AccessError> {
@@ -210,8 +230,12 @@ impl AuditLog {
         Ok(events)
     }
 
-    /// The events that the filter takes, oldest first, and then each as it is added; it ends with an error only.
-    pub fn follow(&self, filter: Filter) -> Result<impl Stream<Item = Result<Event, AuditError>> + use<>, AuditError> {
+    /// The events that the filter takes, oldest first, and then those that are added, as soon as they are: each time
+    /// one or more. It ends with an error only.
+    pub fn follow(
+        &self,
+        filter: Filter,
+    ) -> Result<impl Stream<Item = Result<Vec<Event>, AuditError>> + use<>, AuditError> {
         follow::follow(&self.dir, filter)
     }
 }

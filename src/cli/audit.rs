@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::deed::{Deed, Right};
+use super::deed::{self, Deed, Right};
 use crate::accounts::access::Caller;
 use crate::accounts::audit::{AuditLog, Event, Filter, Outcome, Sight};
 use crate::model::{Period, TenantName};
@@ -84,24 +84,20 @@ impl Audit {
 
     pub(super) async fn run(self, settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Result<()> {
         let Some(store) = super::store::open_existing(settings)? else { return ui.answer(&Events(Vec::new())) };
-        let log = AuditLog::in_directory(&settings.home.audit());
+        let (deed, log) = (self.deed(), AuditLog::in_directory(&settings.home.audit()));
         // Before time began everything is younger.
         let since = self.since.and_then(|period| Timestamp::now().checked_sub(period.get()).ok());
         let filter = Filter { tenant: self.tenant, user: self.user, since };
         if !self.follow {
-            let (mut sight, mut seen) = (Sight::of(&store, caller), Vec::new());
-            for event in log.read(&filter)? {
-                if sight.reaches(&event).await? {
-                    seen.push(event);
-                }
-            }
-            return ui.answer(&Events(seen));
+            let events = log.read(&filter)?;
+            return ui.answer(&Events(Sight::of(&store, caller).of_these(events).await?));
         }
-        let mut events = std::pin::pin!(log.follow(filter)?);
-        while let Some(event) = events.next().await {
-            let event = event?;
+        let mut added = std::pin::pin!(log.follow(filter)?);
+        while let Some(events) = added.next().await {
+            let events = events?;
             // Decided anew each time: whoever is no owner any more sees nothing more.
-            if Sight::of(&store, caller).reaches(&event).await? {
+            deed::admit(settings, caller, &deed).await?;
+            for event in Sight::of(&store, caller).of_these(events).await? {
                 ui.answer(&One(event))?;
             }
         }

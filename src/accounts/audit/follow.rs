@@ -1,6 +1,5 @@
 //! Following the log: the kernel says when its directory changes.
 
-use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -18,7 +17,7 @@ use super::{AuditError, Event, Filter, segments};
 pub(super) fn follow(
     dir: &Path,
     filter: Filter,
-) -> Result<impl Stream<Item = Result<Event, AuditError>> + use<>, AuditError> {
+) -> Result<impl Stream<Item = Result<Vec<Event>, AuditError>> + use<>, AuditError> {
     let watch = |cause| AuditError::Watch { place: dir.to_owned(), cause };
     let follower = Follower {
         // First of all, so that nothing is added unseen between reading and looking out.
@@ -26,7 +25,6 @@ pub(super) fn follow(
         reader: Reader::new(dir),
         dir: dir.to_owned(),
         filter,
-        events: VecDeque::new(),
     };
     Ok(stream::try_unfold(follower, |mut follower| async move { Ok(Some((follower.next().await?, follower))) }))
 }
@@ -37,22 +35,18 @@ struct Follower {
     reader: Reader,
     dir: PathBuf,
     filter: Filter,
-    /// Read and not told yet.
-    events: VecDeque<Event>,
 }
 
 impl Follower {
-    async fn next(&mut self) -> Result<Event, AuditError> {
+    async fn next(&mut self) -> Result<Vec<Event>, AuditError> {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                return Ok(event);
-            }
             let read = self.reader.read().map_err(|cause| AuditError::Read { place: self.dir.clone(), cause })?;
-            self.events.extend(read.into_iter().filter(|event| self.filter.takes(event)));
-            if self.events.is_empty() {
-                let changed = self.changes.next().await;
-                changed.map_err(|cause| AuditError::Watch { place: self.dir.clone(), cause })?;
+            let events: Vec<Event> = read.into_iter().filter(|event| self.filter.takes(event)).collect();
+            if !events.is_empty() {
+                return Ok(events);
             }
+            let changed = self.changes.next().await;
+            changed.map_err(|cause| AuditError::Watch { place: self.dir.clone(), cause })?;
         }
     }
 }

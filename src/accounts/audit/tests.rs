@@ -208,7 +208,7 @@ async fn a_follower_is_told_what_was_there_and_what_comes_also_across_files() {
     let mut events = std::pin::pin!(fresh.log.follow(filter).unwrap());
     for number in 0..30 {
         let next = tokio::time::timeout(Duration::from_secs(20), events.next()).await.unwrap().unwrap().unwrap();
-        assert_eq!(next.object.unwrap(), number.to_string());
+        assert_eq!(objects(&next), [number.to_string()]);
         let log = fresh.log.clone();
         // While it is waited for.
         tokio::task::spawn_blocking(move || {
@@ -226,7 +226,7 @@ async fn a_follower_may_be_there_before_the_log() {
     let log = fresh.log.clone();
     tokio::task::spawn_blocking(move || log.append(&event("first")).unwrap());
     let next = tokio::time::timeout(Duration::from_secs(20), events.next()).await.unwrap().unwrap().unwrap();
-    assert_eq!(next, event("first"));
+    assert_eq!(next, [event("first")]);
 }
 
 #[tokio::test]
@@ -251,6 +251,7 @@ async fn an_owner_sees_their_tenants_an_admin_all_and_everybody_themselves() {
     let by = |user: &str, tenant: Option<&TenantName>| Event {
         user: user.to_owned(),
         tenant: tenant.cloned(),
+        at: Timestamp::now(),
         ..event("x")
     };
     for (event, [seen_by_owner, seen_by_developer]) in [
@@ -267,9 +268,18 @@ async fn an_owner_sees_their_tenants_an_admin_all_and_everybody_themselves() {
             assert_eq!(seen, expected, "{}: {event:?}", caller.name());
         }
     }
+    // Somebody else had the name before, and a key that is nobody's shows nothing.
+    let (own, namesakes) = (by("owner", None), Event { user: "owner".to_owned(), tenant: None, ..event("x") });
+    assert_eq!(
+        Sight::of(&store, owner).of_these(vec![own.clone(), namesakes]).await.unwrap(),
+        std::slice::from_ref(&own)
+    );
     members::set_role(&store, &dev, &"developer".parse().unwrap(), Role::Owner).await.unwrap();
     members::remove(&store, &dev, &"owner".parse().unwrap()).await.unwrap();
     let in_dev = by("developer", Some(&dev));
     assert!(!Sight::of(&store, owner).reaches(&in_dev).await.unwrap());
     assert!(Sight::of(&store, developer).reaches(&in_dev).await.unwrap());
+    let Caller::Key(who) = owner else { panic!("a user") };
+    keys::remove(&store, &who.key).await.unwrap();
+    assert!(!Sight::of(&store, owner).reaches(&own).await.unwrap());
 }
