@@ -275,7 +275,10 @@ fn a_team_works_through_the_sshd_of_an_installed_host_until_nothing_of_it_is_lef
     let _ = machine.uninstall(&["--purge", "--yes"]).ok();
     assert!(!machine.has_user() && !home.exists());
     assert_eq!(machine.files(), before, "nothing is left");
-    assert_eq!((machine.platform.processes(), machine.platform.in_docker("container")), (vec![], vec![]));
+    assert_eq!(machine.platform.processes(), [""; 0]);
+    for kind in ["container", "network", "volume"] {
+        assert_eq!(machine.platform.in_docker(kind), [""; 0], "{kind}");
+    }
 }
 
 fn a_team_works(platform: &TestPlatform, key: &TestKey) {
@@ -289,12 +292,39 @@ fn a_team_works(platform: &TestPlatform, key: &TestKey) {
 
     let project = Project::from_fixture("procfile");
     let remote = platform.remote("dev", "shop");
-    project.push(&bob.ssh(), &[&remote, "HEAD:main"]).live_at();
+    let init = bob.command().current_dir(project.path()).args(["init", "--tenant", "dev", "--app", "shop"]).output();
+    assert!(Said::from(init.unwrap()).ok().out.contains(&remote), "it names the host's port");
+    project.commit("with paas.yml");
+    project.push(&bob.ssh(), &["paas-dev", "HEAD:main"]).live_at();
     let denied = bob.paas(["tenant", "token", "create", "--tenant", "dev"]);
     let _ = denied.fails(3, &["needs to be an owner of tenant `dev`"]);
     let _ = alice.paas(["users", "remove", "bob"]).ok();
     let _ = bob.paas(["tenant", "list"]).fails(3, &[]);
     assert!(!project.push(&bob.ssh(), &[&remote, "HEAD:main"]).accepted);
+}
+
+#[test]
+fn what_the_operator_wrote_wins_and_is_said_where_it_is_in_the_way() {
+    let machine = Machine::new();
+    let config = machine.platform.home().join("config.yml");
+    for (written, said) in
+        [("ssh: {server: own}\n", "take `server: own` out"), ("ssh: {port: 2}\n", "take ssh's `port: 2` out")]
+    {
+        std::fs::write(&config, written).unwrap();
+        let answer = machine.install(&["--json"]).ok().json();
+        assert!(answer["by_hand"].to_string().contains(said), "{answer}");
+        assert_eq!(std::fs::read_to_string(&config).unwrap(), written);
+    }
+}
+
+#[test]
+fn a_platform_that_serves_when_its_machine_is_installed_is_to_be_started_anew() {
+    let machine = Machine::new();
+    let _ = machine.platform.up().ok();
+    let answer = machine.install(&["--json"]).ok().json();
+    assert!(answer["by_hand"].to_string().contains("it still serves by the settings of before"), "{answer}");
+    let again = machine.install(&["--json"]).ok().json();
+    assert!(!again["by_hand"].to_string().contains("settings of before"), "{again}");
 }
 
 /// What sshd does not do must not be found out by those who push.

@@ -252,6 +252,19 @@ fn soon(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+#[test]
+fn a_follower_of_the_log_who_vanishes_leaves_nothing_on_the_host() {
+    let platform = TestPlatform::start();
+    let key = platform.key_of("watcher");
+    let follows = || platform.processes().iter().any(|line| line.contains("session --user watcher"));
+    let mut ssh =
+        platform.ssh_process(&key, "audit --follow").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    soon("it follows", follows);
+    ssh.kill().unwrap();
+    let _ = ssh.wait().unwrap();
+    soon("its end on the host is gone", || !follows());
+}
+
 /// Neither what ssh can be told to send along, nor what names may look like, reaches anything that runs.
 #[test]
 fn nothing_of_the_clients_side_is_an_environment_or_an_option() {

@@ -9,7 +9,7 @@ use crate::accounts::access::Caller;
 use crate::accounts::audit::{AuditLog, Event, Filter, Outcome, Sight};
 use crate::model::{Period, TenantName};
 use crate::settings::Settings;
-use crate::ui::{Answer, Table, Ui, printable};
+use crate::ui::{Answer, Closed, Table, Ui, hung_up, printable};
 
 /// Show who changed what, when and from where, and what was refused
 ///
@@ -93,14 +93,17 @@ impl Audit {
             return ui.answer(&Events(Sight::of(&store, caller).of_these(events).await?));
         }
         let mut added = std::pin::pin!(log.follow(filter)?);
-        while let Some(events) = added.next().await {
-            let events = events?;
+        loop {
+            let events = tokio::select! {
+                added = added.next() => added,
+                () = hung_up() => return Err(Closed.into()),
+            };
+            let Some(events) = events.transpose()? else { return Ok(()) };
             // Decided anew each time: whoever is no owner any more sees nothing more.
             deed::admit(settings, caller, &deed).await?;
             for event in Sight::of(&store, caller).of_these(events).await? {
                 ui.answer(&One(event))?;
             }
         }
-        Ok(())
     }
 }

@@ -4,6 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use super::repository::file_error;
 use super::{GitError, Repository, Rules};
 
@@ -32,7 +34,10 @@ impl Claim {
 
     /// Claims a repository that is there.
     pub fn on(path: &Path) -> Result<Self, GitError> {
-        let directory = File::open(path).map_err(|cause| file_error("open", path, cause))?;
+        // A link that somebody made on the host leads nowhere, least of all into another tenant.
+        let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
+        let directory = File::from(opened.map_err(|cause| file_error("open", path, cause))?);
         directory.lock_shared().map_err(|cause| file_error("lock", path, cause))?;
         Ok(Self { path: path.to_owned(), directory })
     }
@@ -90,6 +95,17 @@ mod tests {
         second.release().unwrap();
         assert!(!path.exists());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0, "something half-made is left");
+    }
+
+    #[test]
+    fn a_link_is_no_repository() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("theirs/shop.git");
+        let claim = Claim::make(&path, &rules()).unwrap();
+        let link = directory.path().join("link.git");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(Claim::on(&link).is_err() && Claim::make(&link, &rules()).is_err());
+        claim.release().unwrap();
     }
 
     #[test]

@@ -182,18 +182,19 @@ impl Services {
         };
         let sshd = async {
             let (mut engine_ready, mut stopped) = (engine_ready.subscribe(), stop_sshd.subscribe());
-            let ended = tokio::select! {
-                           () = turned_true(&mut engine_ready) => {
-                               let mut stopped = stop_sshd.subscribe();
-                               if let Some(sshd) = &self.sshd {
-            sshd.keep(&mut stopped, &tell).await } else {
-                                       sshd_ready.send_replace(true);
-                                       turned_true(&mut stopped).await;
-                                       Ok(())
-                                   }
-                           }
-                           () = turned_true(&mut stopped) => Ok(()),
-                       };
+            let opens = tokio::select! {
+                () = turned_true(&mut engine_ready) => true,
+                () = turned_true(&mut stopped) => false,
+            };
+            let ended = match &self.sshd {
+                Some(sshd) if opens => sshd.keep(&mut stopped, &tell).await,
+                Some(_) => Ok(()),
+                None => {
+                    sshd_ready.send_replace(opens);
+                    turned_true(&mut stopped).await;
+                    Ok(())
+                }
+            };
             stop_engine.send_replace(true);
             ended
         };

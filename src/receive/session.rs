@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
-use tokio::sync::oneshot;
 
 use super::context::{self, PushContext, Way};
 use super::letterbox;
@@ -27,6 +25,7 @@ use crate::model::{TenantName, UserName};
 use crate::pipeline::{self, PushId};
 use crate::settings::Settings;
 use crate::store::{SqliteStore, StoreError};
+use crate::ui::hung_up;
 
 /// Where git is, so that no PATH can name another.
 const GIT: &str = "/usr/bin/git";
@@ -126,7 +125,8 @@ impl Session {
             return Err(self.refusal("clone", &repository));
         }
         let path = self.settings.home.repository(&repository.tenant, &repository.app);
-        if !path.is_dir() {
+        // A link leads nowhere, as for whoever pushes.
+        if !std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
             return Err(SessionError::NoSuchApp(Box::new(repository)));
         }
         self.watched("upload-pack", &path, None).await
@@ -216,25 +216,4 @@ async fn end(child: &mut Child) {
             return;
         }
     }
-}
-
-/// Resolves when the client is gone: sshd closes its ends of our output, or we are told to end.
-async fn hung_up() {
-    let (gone, told) = oneshot::channel();
-    // Poll with no events asked for reports only hang-up and error, and costs nothing while nothing happens. The
-    // thread ends with the process.
-    std::thread::spawn(move || {
-        let (out, err) = (std::io::stdout(), std::io::stderr());
-        let mut ends = [PollFd::new(&out, PollFlags::empty()), PollFd::new(&err, PollFlags::empty())];
-        while poll(&mut ends, None).is_err() {}
-        let _ = gone.send(());
-    });
-    let signals = async {
-        let kinds = [tokio::signal::unix::SignalKind::hangup(), tokio::signal::unix::SignalKind::terminate()];
-        let [Ok(mut hangup), Ok(mut terminate)] = kinds.map(tokio::signal::unix::signal) else {
-            return std::future::pending().await;
-        };
-        tokio::select! { _ = hangup.recv() => {}, _ = terminate.recv() => {} }
-    };
-    tokio::select! { _ = told => {}, () = signals => {} }
 }

@@ -3,6 +3,7 @@
 //! The library below never prints; it reports through values and callbacks, which end here.
 
 mod failure;
+mod hang_up;
 mod log;
 mod progress;
 mod table;
@@ -14,6 +15,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 pub use failure::{Exit, Failure, explain};
+pub use hang_up::hung_up;
 pub use log::log_to_stderr;
 pub use progress::Progress;
 pub use table::{Table, printable};

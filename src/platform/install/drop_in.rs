@@ -7,7 +7,7 @@ use super::marked::{self, Marked};
 use super::{Did, InstallError, KeysBy};
 use crate::accounts::authorized_keys::{MADE_BY_INSTALL, authorized_keys_file};
 use crate::platform::tool::{self, ToolError};
-use crate::settings::Home;
+use crate::settings::{Home, Settings};
 
 /// The host's own sshd, whose configuration is below a root directory.
 #[derive(Debug)]
@@ -87,8 +87,10 @@ Match User {user}
 }
 
 impl HostSshd {
-    pub(super) fn below(root: &Path) -> Self {
-        Self::with(root.join("etc/ssh/sshd_config"))
+    /// The one of the machine whose `/etc` is in `root`.
+    pub(super) fn of(settings: &Settings, root: &Path) -> Self {
+        let this_machine = root == Path::new("/");
+        Self::with(if this_machine { settings.ssh.config.clone() } else { root.join("etc/ssh/sshd_config") })
     }
 
     pub(super) fn with(config: PathBuf) -> Self {
@@ -96,7 +98,7 @@ impl HostSshd {
         Self { drop_in: directory.join("sshd_config.d/paas.conf"), config }
     }
 
-    /// Where it listens, as its configuration says: the first address, of IPv4 where there is one.
+    /// Where it listens, as its configuration says; of several addresses, one that most people reach.
     pub(super) async fn address(&self) -> Result<SocketAddr, InstallError> {
         let effective = self.effective("root").await.map_err(InstallError::BrokenSshd)?;
         listens_at(&effective).ok_or_else(|| InstallError::Nowhere(self.config.clone()))
@@ -190,11 +192,15 @@ pub(super) struct Opened {
     pub(super) remarks: Vec<String>,
 }
 
-/// From the lines `listenaddress 0.0.0.0:22` and `listenaddress [::]:22`.
+/// From the lines `listenaddress 0.0.0.0:22` and `listenaddress [::]:22`, behind which a routing domain may stand:
+/// every address rather than one of them, that rather than loopback, and IPv4 rather than IPv6.
 fn listens_at(effective: &str) -> Option<SocketAddr> {
-    let addresses = effective.lines().filter_map(|line| line.strip_prefix("listenaddress ")?.trim().parse().ok());
-    let addresses: Vec<SocketAddr> = addresses.collect();
-    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
+    let places = effective.lines().filter_map(|line| line.strip_prefix("listenaddress "));
+    let addresses = places.filter_map(|place| place.split_whitespace().next()?.parse().ok());
+    addresses.min_by_key(|address: &SocketAddr| {
+        let ip = address.ip();
+        (!ip.is_unspecified(), ip.is_loopback(), ip.is_ipv6())
+    })
 }
 
 /// The first option that is not among those in effect, as `sshd -T` prints them: names in lower case.
@@ -260,7 +266,7 @@ mod tests {
             Self(root)
         }
         fn sshd(&self) -> HostSshd {
-            HostSshd::below(self.0.path())
+            HostSshd::with(self.0.path().join("etc/ssh/sshd_config"))
         }
         async fn open(&self, keys: KeysBy) -> Result<Opened, InstallError> {
             // A name that this machine knows, as sshd looks it up.
@@ -337,6 +343,8 @@ mod tests {
         let at = |text: &str| listens_at(text).map(|address| address.to_string());
         assert_eq!(at("port 22\nlistenaddress [::]:22\nlistenaddress 0.0.0.0:22\n").as_deref(), Some("0.0.0.0:22"));
         assert_eq!(at("port 22\nlistenaddress [::1]:2022\n").as_deref(), Some("[::1]:2022"));
+        let several = "listenaddress 127.0.0.1:22\nlistenaddress [2001:db8::1]:2200 rdomain x\n";
+        assert_eq!(at(several).as_deref(), Some("[2001:db8::1]:2200"));
         assert_eq!(at("port 22\n"), None);
     }
 

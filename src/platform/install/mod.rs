@@ -12,6 +12,7 @@ mod undo;
 mod unit;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,7 @@ use crate::accounts::authorized_keys::{
     self, AuthorizedKeysFileError, MADE_BY_INSTALL, authorized_keys_file, write_authorized_keys,
 };
 use crate::accounts::keys::{self, KeyError};
-use crate::settings::{Overrides, Settings};
+use crate::settings::{Overrides, Settings, SettingsError, SshServer};
 use crate::store::{SqliteStore, StoreError};
 use drop_in::{Door, HostSshd};
 use marked::Marked;
@@ -123,6 +124,8 @@ pub enum InstallError {
     KeysFile(#[from] AuthorizedKeysFileError),
     #[error(transparent)]
     Keys(#[from] KeyError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error("the platform could not be ended")]
     Down(#[from] super::DownError),
     #[error("what the platform has in Docker could not be removed")]
@@ -150,15 +153,15 @@ pub struct Installation<'a> {
 impl Installation<'_> {
     /// Makes this machine a receive host; with `dry_run` it only says what it would do.
     pub async fn make(&self, dry_run: bool) -> Result<Installed, InstallError> {
-        let ssh = HostSshd::below(self.root);
-        self.check(&ssh).await?;
+        let ssh = HostSshd::of(self.settings, self.root);
+        let address = self.check(&ssh).await?;
         let mut done = Steps::default();
         let account = self.account(dry_run, &mut done).await?;
         self.home(account.as_ref(), &mut done)?;
         self.keys_file(account.as_ref(), &mut done).await?;
         self.door(&ssh, dry_run, &mut done).await?;
-        self.found(&ssh, dry_run, &mut done).await?;
-        self.unit(dry_run, &mut done).await?;
+        let found = self.found(&ssh, address, dry_run, &mut done)?;
+        self.unit(found, dry_run, &mut done).await?;
         // One of another way to install is read by nobody any more.
         if self.keys == KeysBy::Command && undo::keys_file(self.home_path(), dry_run)? == Did::Removed {
             done.add(authorized_keys_file(self.home_path()).display(), Did::Removed);
@@ -188,8 +191,8 @@ impl Installation<'_> {
         Door { user, home, receive: &self.programs.receive, keys: self.keys }
     }
 
-    /// Looks at everything that could stop the rest half-way; changes nothing of the machine.
-    async fn check(&self, ssh: &HostSshd) -> Result<(), InstallError> {
+    /// Looks at everything that could stop the rest half-way; changes nothing of the machine. Gives where sshd listens.
+    async fn check(&self, ssh: &HostSshd) -> Result<SocketAddr, InstallError> {
         if !rustix::process::geteuid().is_root() {
             return Err(InstallError::NotRoot);
         }
@@ -208,7 +211,8 @@ impl Installation<'_> {
         authorized_keys::is_kept(self.home_path())?;
         let path = Path::new(sshd::PRIVILEGE_SEPARATION);
         std::fs::create_dir_all(path).map_err(|cause| InstallError::PrivilegeSeparation { path, cause })?;
-        ssh.check().await
+        ssh.check().await?;
+        ssh.address().await
     }
 
     /// The system user; nothing where there is none and none is to be made.
@@ -286,33 +290,45 @@ impl Installation<'_> {
         Ok(())
     }
 
-    async fn unit(&self, dry_run: bool, done: &mut Steps) -> Result<(), InstallError> {
+    /// The unit, and that it runs; `found` is what became of the settings that it is to go by.
+    async fn unit(&self, found: Did, dry_run: bool, done: &mut Steps) -> Result<(), InstallError> {
         let file = self.unit_file();
         let did = if dry_run { file.state()? } else { file.write()? };
         done.add(file.path.display(), did);
         let serving = presence::serving(&self.settings.home).ok().flatten().is_some();
         match Services::of(self.root) {
-            Services::Systemd => run_by_systemd(did, serving, dry_run, done).await?,
+            Services::Systemd => {
+                let renewed = did == Did::Changed || found != Did::Nothing;
+                run_by_systemd(renewed, serving, dry_run, done).await?;
+            }
             Services::ByHand if !serving => done.by_hand.push(format!(
                 "start `{} up --home {} --user {}` at each boot, as systemd does not run here",
                 self.programs.paas.display(),
                 self.home_path().display(),
                 self.settings.user
             )),
+            Services::ByHand if found != Did::Nothing => done.by_hand.push(
+                "`paas down`, then start it as before, when it suits: it still serves by the settings of before"
+                    .to_owned(),
+            ),
             Services::ByHand => {}
         }
         Ok(())
     }
 
     /// What commands and `paas up` are to know of this machine's sshd.
-    async fn found(&self, ssh: &HostSshd, dry_run: bool, done: &mut Steps) -> Result<(), InstallError> {
-        let found = Overrides::default().host_sshd(ssh.address().await?, ssh.config.clone());
+    fn found(&self, ssh: &HostSshd, address: SocketAddr, dry_run: bool, done: &mut Steps) -> Result<Did, InstallError> {
+        let found = Overrides::default().host_sshd(address, ssh.config.clone());
         let heading =
             format!("{MADE_BY_INSTALL}; `paas uninstall` takes it back. What config.yml says wins over what is here.");
         let file = Marked { path: self.settings.home.installed(), text: found.to_yaml_below(&heading) };
         let did = if dry_run { file.state()? } else { file.write()? };
         done.add(file.path.display(), did);
-        Ok(())
+        if !dry_run {
+            let effective = Settings::to_start_with(self.settings.home.clone(), &Overrides::default())?;
+            done.by_hand.extend(overruled(&effective, address));
+        }
+        Ok(did)
     }
 
     async fn door(&self, ssh: &HostSshd, dry_run: bool, done: &mut Steps) -> Result<(), InstallError> {
@@ -329,17 +345,38 @@ impl Installation<'_> {
     }
 }
 
+/// What to do where config.yml says otherwise than what was found, and so wins over it.
+fn overruled(effective: &Settings, address: SocketAddr) -> Option<String> {
+    let (config, ssh) = (effective.home.config(), &effective.ssh);
+    let (config, port) = (config.display(), address.port());
+    if ssh.server == SshServer::Own {
+        Some(format!("take `server: own` out of {config}, or `paas up` starts an sshd of its own besides"))
+    } else if ssh.port != port {
+        let written = ssh.port;
+        Some(format!(
+            "take ssh's `port: {written}` out of {config}, unless something leads from there to sshd's {port}"
+        ))
+    } else {
+        None
+    }
+}
+
 /// Whether the host's own sshd lets people into this platform: what `paas up` relies on when it starts none.
 pub(super) async fn door_is_open(settings: &Settings, programs: &Programs, as_root: bool) -> Result<(), Problem> {
     let ssh = HostSshd::with(settings.ssh.config.clone());
     let Settings { home, user, .. } = settings;
+    if as_root {
+        // At boot the machine's sshd may not have made it yet, nor at all before somebody connects, where it starts then.
+        // When it cannot be made, sshd says what it lacks.
+        let _ = std::fs::create_dir_all(sshd::PRIVILEGE_SEPARATION);
+    }
     let door = Door { user, home, receive: &programs.receive, keys: KeysBy::Command };
     ssh.is_open(door, as_root).await.map_err(|why| Problem::DoorClosed { path: ssh.drop_in.clone(), why })
 }
 
-/// Lets systemd start the platform, now and at each boot. `unit` is what became of the unit's file; the platform may be
-/// `serving` already, also by somebody's own `paas up`, which is left alone.
-async fn run_by_systemd(unit: Did, serving: bool, dry_run: bool, done: &mut Steps) -> Result<(), InstallError> {
+/// Lets systemd start the platform, now and at each boot. `renewed` when its unit or its settings are; the platform may
+/// be `serving` already, also by somebody's own `paas up`, which is left alone.
+async fn run_by_systemd(renewed: bool, serving: bool, dry_run: bool, done: &mut Steps) -> Result<(), InstallError> {
     let name = unit::NAME;
     let (enabled, running) = (systemd::starts_at_boot().await, systemd::runs().await);
     // Always, as an earlier run may have been broken off before systemd read the unit.
@@ -348,8 +385,9 @@ async fn run_by_systemd(unit: Did, serving: bool, dry_run: bool, done: &mut Step
     }
     done.add(format_args!("{name} starts at boot"), if enabled { Did::Nothing } else { Did::Made });
     match (running, serving) {
-        (true, _) if unit == Did::Changed => {
-            done.by_hand.push(format!("`systemctl restart {name}` when it suits: its unit is another now"));
+        (true, _) if renewed => {
+            done.by_hand
+                .push(format!("`systemctl restart {name}` when it suits: its unit or its settings are others now"));
         }
         (true, _) => {}
         (false, true) => {

@@ -41,7 +41,7 @@ pub async fn uninstall(settings: &Settings, root: &Path, purge: bool) -> Result<
     }
     let mut done = Steps::default();
     // The door first, so that nobody comes in while the rest goes.
-    close(&HostSshd::below(root), root, &mut done).await?;
+    close(&HostSshd::of(settings, root), root, &mut done).await?;
     stop(root, &mut done).await?;
     done.remove(&home.installed())?;
     let file = authorized_keys_file(home.path());

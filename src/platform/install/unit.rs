@@ -26,7 +26,7 @@ pub(super) fn text(home: &Home, user: &str, paas: &Path) -> String {
 Description=paas: git push turns a repository into running processes
 Documentation=man:paas(1) man:paas-up(1)
 Wants=network-online.target docker.service
-After=network-online.target docker.service
+After=network-online.target docker.service ssh.service sshd.service
 
 [Service]
 Type=exec
@@ -71,16 +71,20 @@ mod tests {
         std::fs::write(&program, "#!/bin/sh\n").unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let unit = directory.path().join(NAME);
-        std::fs::write(&unit, text(&Home::new("/srv/paas"), "paas", &program)).unwrap();
-        // Without manual pages, which this machine need not have; what other units lack is not ours.
-        let Ok(said) = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output() else {
-            // Where there is no systemd nobody reads the unit either.
-            return;
+        let ours = text(&Home::new("/srv/paas"), "paas", &program);
+        let complaints = |text: &str| {
+            std::fs::write(&unit, text).unwrap();
+            // Without manual pages, which this machine need not have; what other units lack is not ours.
+            let said = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output().ok()?;
+            let said = String::from_utf8_lossy(&said.stderr).into_owned();
+            let is_ours = |line: &&str| line.contains(NAME) && !line.contains("docker.service");
+            Some(said.lines().filter(is_ours).map(ToOwned::to_owned).collect::<Vec<_>>())
         };
-        let said = String::from_utf8_lossy(&said.stderr).into_owned();
-        let about_ours: Vec<&str> = said.lines().filter(|line| line.contains(NAME)).collect();
-        let complaints = about_ours.iter().filter(|line| !line.contains("docker.service")).collect::<Vec<_>>();
-        assert!(complaints.is_empty(), "{said}");
+        // Where there is no systemd nobody reads the unit either.
+        let Some(said) = complaints(&ours) else { return };
+        assert_eq!(said, [""; 0]);
+        let misspelt = complaints(&ours.replace("KillMode=", "KilMode=")).unwrap();
+        assert!(misspelt.iter().any(|line| line.contains("KilMode")), "{misspelt:?}");
     }
 
     #[test]
