@@ -5,13 +5,17 @@
 
 mod claim;
 mod contents;
+mod elsewhere;
 mod hooks;
+mod left_out;
 mod repository;
 mod tar_stream;
 mod tree;
 
 pub use claim::Claim;
+pub use elsewhere::Elsewhere;
 pub use hooks::install_hooks;
+pub use left_out::LeftOut;
 pub use repository::{Repository, Rules};
 pub use tar_stream::{TarShape, TarStream};
 pub use tree::{TreeSummary, Within};

@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 
 use git2::{ErrorCode, ObjectType, Oid, RepositoryInitOptions, RepositoryOpenFlags};
 
+use super::elsewhere::{self, Elsewhere};
 use super::tree::{self, TreeSummary, Within};
-use super::{GitError, TarShape, TarStream};
+use super::{GitError, LeftOut, TarShape, TarStream};
 use crate::model::CommitId;
 
 /// What every repository is configured to.
@@ -185,6 +186,15 @@ impl Repository {
     /// The commit's time, in seconds since 1970.
     pub fn commit_time(&self, commit: &CommitId) -> Result<i64, GitError> {
         Ok(self.commit(commit)?.time().seconds())
+    }
+
+    /// What the commit's tree names and the repository does not hold, but for what is left out.
+    pub fn elsewhere(&self, commit: &CommitId, left_out: &LeftOut) -> Result<Elsewhere, GitError> {
+        let unreadable = |cause| GitError::Unreadable { commit: commit.clone(), cause };
+        // Opened again, since the rules stay in it.
+        let repository = Self::open(&self.path)?.inner;
+        left_out.put_into(&repository).map_err(unreadable)?;
+        elsewhere::elsewhere(&repository, self.tree(commit)?.id(), commit, left_out)
     }
 
     /// The commit's tree as a tar archive.

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use git2::Oid;
 use tokio::sync::mpsc;
 
-use super::GitError;
 use super::contents::{Asking, Contents};
 use super::tree::{self, Entry, Kind};
+use super::{GitError, LeftOut};
 
 /// Size of the pieces that are handed over.
 const PIECE_BYTES: usize = 128 << 10;
@@ -48,7 +48,8 @@ impl TarStream {
         let (entries, walked) = std::sync::mpsc::sync_channel(ENTRIES_AHEAD);
         let (pieces, taken) = mpsc::channel(PIECES_AHEAD);
         // The walker runs ahead, so that git reads the next objects while this archive is written.
-        std::thread::spawn(move || walk(&repository, tree, asking, &entries));
+        let left_out = shape.left_out.clone();
+        std::thread::spawn(move || walk(&repository, tree, &left_out, asking, &entries));
         let archive = Archive { contents, shape, time: u64::try_from(time).unwrap_or(0) };
         std::thread::spawn(move || {
             if let Err(error) = archive.write(&walked, Pieces { pieces: pieces.clone(), piece: Vec::new() }) {
@@ -62,15 +63,27 @@ impl TarStream {
 
 type Walked = io::Result<Entry>;
 
-fn walk(repository: &git2::Repository, tree: Oid, mut asking: Asking, entries: &std::sync::mpsc::SyncSender<Walked>) {
+fn walk(
+    repository: &git2::Repository,
+    tree: Oid,
+    left_out: &LeftOut,
+    mut asking: Asking,
+    entries: &std::sync::mpsc::SyncSender<Walked>,
+) {
     let unreadable =
         |cause| GitError::Repository { attempt: "read", place: repository.path().display().to_string(), cause };
-    let walked = tree::walk(repository, tree, unreadable, |entry| {
-        if matches!(entry.kind, Kind::File { .. } | Kind::Symlink) {
-            asking.ask(entry.id).map_err(GitError::Contents)?;
-        }
-        // The archive's writer ended: nothing more is wanted.
-        Ok::<_, GitError>(entries.send(Ok(entry)).is_ok())
+    let put = left_out.put_into(repository).map_err(unreadable);
+    let walked = put.and_then(|()| {
+        tree::walk(repository, tree, unreadable, |entry| {
+            if left_out.takes(repository, &entry).map_err(unreadable)? {
+                return Ok(true);
+            }
+            if matches!(entry.kind, Kind::File { .. } | Kind::Symlink) {
+                asking.ask(entry.id).map_err(GitError::Contents)?;
+            }
+            // The archive's writer ended: nothing more is wanted.
+            Ok::<_, GitError>(entries.send(Ok(entry)).is_ok())
+        })
     });
     if let Err(error) = walked {
         let _ = entries.send(Err(io::Error::other(error)));
@@ -84,6 +97,7 @@ pub struct TarShape {
     pub prefix: PathBuf,
     /// The path of a file in the tree, and what stands in the archive instead of its content.
     pub replaced: Option<(PathBuf, Vec<u8>)>,
+    pub left_out: LeftOut,
 }
 
 struct Archive {
@@ -220,7 +234,7 @@ mod tests {
     }
 
     fn below_app() -> TarShape {
-        TarShape { prefix: PathBuf::from("app"), replaced: None }
+        TarShape { prefix: PathBuf::from("app"), ..TarShape::default() }
     }
 
     type Entries = BTreeMap<String, (u8, u32, Vec<u8>)>;
@@ -264,6 +278,40 @@ mod tests {
         assert_eq!(is("d\u{fc}rr/\u{1f600}").2, b"odd");
         assert_eq!(is(&long).2, b"long");
         assert!(entries.keys().all(|path| path.starts_with("app")), "{:?}", entries.keys());
+    }
+
+    #[tokio::test]
+    async fn what_the_rules_leave_out_is_not_in_it() {
+        let (_directory, repository, commit) = committed(&[
+            ("Procfile", "100644", b"web: x\n"),
+            ("docs/a/b.md", "100644", b"text"),
+            ("src/docs.rs", "100644", b"code"),
+            ("big.psd", "100644", b"picture"),
+            ("keep.psd", "100644", b"picture"),
+        ]);
+        let left_out = LeftOut::by("# not needed\ndocs/\n*.psd\n!keep.psd\n");
+        let entries = unpacked(repository.tar(&commit, TarShape { left_out, ..below_app() }).unwrap()).await;
+        let paths: Vec<&str> = entries.keys().map(|path| path.trim_end_matches('/')).collect();
+        assert_eq!(paths, ["app", "app/Procfile", "app/keep.psd", "app/src", "app/src/docs.rs"]);
+    }
+
+    #[test]
+    fn what_is_elsewhere_is_found_but_for_what_is_left_out() {
+        let pointer =
+            format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "a".repeat(64));
+        let (_directory, repository, commit) = committed(&[
+            ("assets/.gitattributes", "100644", b"*.png filter=lfs diff=lfs merge=lfs -text\n"),
+            ("assets/logo.png", "100644", pointer.as_bytes()),
+            ("assets/real.png", "100644", &[7; 130]),
+            ("theme", "160000", b"0"),
+        ]);
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let found = repository.elsewhere(&commit, &LeftOut::default()).unwrap();
+        assert_eq!((found.submodules, found.lfs), (paths(&["theme"]), paths(&["assets/logo.png"])));
+        let left_out = LeftOut::by("theme\n/assets/logo.png\n");
+        assert_eq!(repository.elsewhere(&commit, &left_out).unwrap(), super::super::Elsewhere::default());
+        let (_other, without_attribute, commit) = committed(&[("logo.png", "100644", pointer.as_bytes())]);
+        assert_eq!(without_attribute.elsewhere(&commit, &LeftOut::default()).unwrap().lfs, paths(&[]));
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ pub struct BuildInput {
 }
 
 /// Changes whenever builds come to be made differently, so that no slug of the old way is taken for one of the new.
-const SCHEME: &str = "paas-slug-1";
+const SCHEME: &str = "paas-slug-2";
 
 impl SlugKey {
     /// Every part goes in with its length before it, so that no two inputs run into the same bytes.

@@ -11,7 +11,7 @@ use super::formation::Command;
 use super::release_command::RELEASE;
 use super::slug::BuildInput;
 use super::{Progress, Push, Say};
-use crate::git::{GitError, Repository, TarShape, TarStream, Within};
+use crate::git::{Elsewhere, GitError, LeftOut, Repository, TarShape, TarStream, Within};
 use crate::manifest::{self, Manifest, ManifestError, Procfile, ProcfileError};
 use crate::model::{ByteSize, CommitId, ProcessType, TenantName, without_tokens};
 
@@ -34,6 +34,8 @@ pub(super) struct Source {
     pub domains: Vec<String>,
     /// What the build gets instead of the `paas.yml`, when that has a deploy token in it: images are no place for one.
     manifest_without_token: Option<Vec<u8>>,
+    /// What of the tree the build does not get.
+    left_out: LeftOut,
 }
 
 /// Why a commit cannot be deployed.
@@ -46,10 +48,38 @@ pub enum SourceError {
     #[error(transparent)]
     Procfile(#[from] ProcfileError),
     #[error(
+        "{} is kept by git LFS, and only its pointer was pushed; commit the file itself (`git lfs migrate export`), or \
+         name it in .slugignore if the app does without",
+        named(.0)
+    )]
+    LfsPointers(Vec<PathBuf>),
+    #[error(
+        "{} is a submodule, whose files are not in this repository, and are not fetched; commit them here, or name it \
+         in .slugignore if the app does without",
+        named(.0)
+    )]
+    Submodules(Vec<PathBuf>),
+    #[error(".slugignore is no UTF-8 text")]
+    SlugIgnoreNoText,
+    #[error(
         "building from a Dockerfile is not supported yet; to build without it, set `build: {{builder: buildstep}}` in paas.yml"
     )]
     Dockerfile,
 }
+
+/// The first of them, and how many there are besides.
+fn named(paths: &[PathBuf]) -> String {
+    let first = paths.first().map(|path| path.display().to_string()).unwrap_or_default();
+    match paths.len() {
+        0 | 1 => format!("`{first}`"),
+        several => format!("`{first}` (and {} more at least)", several - 1),
+    }
+}
+
+/// Its file in the repository's root, with rules as `.gitignore` has them.
+const SLUG_IGNORE: &str = ".slugignore";
+/// Far more than people write.
+const MAX_SLUG_IGNORE_BYTES: u64 = 64 << 10;
 
 /// What a tree holds, and what people are told of it.
 struct Reading {
@@ -73,6 +103,8 @@ fn read(repository: PathBuf, commit: CommitId, tenant: &TenantName) -> Result<Re
     let step = format!("Source {} ({} files, {})", commit.short(), size.files, ByteSize::new(size.bytes));
     let text = git.file(&commit, manifest::MANIFEST_FILE, manifest::MAX_BYTES as u64)?.unwrap_or_default();
     let manifest = Manifest::read(&text)?.for_tenant(tenant);
+    let left_out = left_out(&git, &commit)?;
+    whole(git.elsewhere(&commit, &left_out)?)?;
     let procfile = match git.file(&commit, manifest::PROCFILE_FILE, manifest::MAX_BYTES as u64)? {
         Some(text) => Procfile::read(&text)?.commands.into_keys().collect(),
         None => BTreeSet::new(),
@@ -84,6 +116,7 @@ fn read(repository: PathBuf, commit: CommitId, tenant: &TenantName) -> Result<Re
     let (procfile, release_command) = runnable(procfile, manifest.release.as_deref());
     let source = Source {
         manifest_without_token: without_token(&text),
+        left_out,
         release_command,
         ..Source::of(repository, commit, tree, procfile, manifest)
     };
@@ -96,6 +129,21 @@ fn without_token(text: &[u8]) -> Option<Vec<u8>> {
         Cow::Owned(clean) => Some(clean.into_bytes()),
         Cow::Borrowed(_) => None,
     }
+}
+
+/// What the tree's `.slugignore` says.
+fn left_out(git: &Repository, commit: &CommitId) -> Result<LeftOut, SourceError> {
+    let rules = git.file(commit, SLUG_IGNORE, MAX_SLUG_IGNORE_BYTES)?.unwrap_or_default();
+    Ok(LeftOut::by(std::str::from_utf8(&rules).map_err(|_| SourceError::SlugIgnoreNoText)?))
+}
+
+/// Nobody is to find out from an app that runs that files are missing.
+fn whole(elsewhere: Elsewhere) -> Result<(), SourceError> {
+    let Elsewhere { submodules, lfs } = elsewhere;
+    if !lfs.is_empty() {
+        return Err(SourceError::LfsPointers(lfs));
+    }
+    if submodules.is_empty() { Ok(()) } else { Err(SourceError::Submodules(submodules)) }
 }
 
 /// A Dockerfile in the root is meant to be used, unless paas.yml says otherwise.
@@ -139,13 +187,15 @@ impl Source {
             domains: manifest.domains.iter().flatten().map(|domain| domain.as_str().to_owned()).collect(),
             release_command: None,
             manifest_without_token: None,
+            left_out: LeftOut::default(),
         }
     }
 
     /// The tree as a tar stream, every path below `prefix`.
     pub(super) fn tar(&self, prefix: &str) -> Result<TarStream, GitError> {
         let replaced = self.manifest_without_token.clone().map(|text| (manifest::MANIFEST_FILE.into(), text));
-        Repository::open(&self.repository)?.tar(&self.commit, TarShape { prefix: prefix.into(), replaced })
+        Repository::open(&self.repository)?
+            .tar(&self.commit, TarShape { prefix: prefix.into(), replaced, left_out: self.left_out.clone() })
     }
 }
 
