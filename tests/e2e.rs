@@ -408,6 +408,11 @@ fn what_cannot_be_deployed_is_refused_in_gits_own_line_and_leaves_nothing() {
     let good = Project::from_fixture("procfile");
     let url = paas.push(&good, "shop").live_at();
     let before = answer(&url);
+    good.write("new", "");
+    good.commit("more");
+    let dry = paas.push_with(&good, "shop", &["-o", "dry-run", "HEAD:main"]);
+    dry.is_rejected_with("dry run: nothing was changed");
+    assert!(dry.output.contains("Would release v2: web=1"), "{}", dry.output);
 
     let broken_yaml = |text: &str| {
         let project = Project::from_fixture("procfile");

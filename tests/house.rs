@@ -362,11 +362,12 @@ fn reserved_words_are_found_outside_of_their_rooms() {
 }
 
 const THREATS: &str = include_str!("../docs/threats.md");
+const PROMISES: &str = include_str!("../docs/promises.md");
 
-/// The rows of the table of threats: a rule, and the tests that keep it, each with its file.
-fn rules_and_tests() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
+/// The rows of a table: a rule, and the tests that keep it, each with its file.
+fn rules_and_tests(table: &str) -> Vec<(&str, Vec<(&str, &str)>)> {
     // Below the heading and the line under it.
-    let rows = THREATS.lines().filter(|line| line.starts_with("| ")).skip(2);
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(2);
     rows.map(|row| {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         let [rule, tests] = cells[..] else { panic!("not two cells: {row}") };
@@ -392,9 +393,9 @@ fn is_test(text: &str, name: &str) -> bool {
     attributes.any(|line| line == "#[test]" || line.starts_with("#[tokio::test"))
 }
 
-#[test]
-fn every_rule_of_the_front_door_has_tests_and_they_are_there() {
-    let rules = rules_and_tests();
+/// Panics when a rule of the table has no test, or one that is not there.
+fn all_are_kept(table: &str) {
+    let rules = rules_and_tests(table);
     assert!(rules.len() >= 10, "the table was not found");
     for (rule, tests) in &rules {
         assert!(!tests.is_empty(), "no test keeps: {rule}");
@@ -404,6 +405,17 @@ fn every_rule_of_the_front_door_has_tests_and_they_are_there() {
             assert!(is_test(&text, name), "`{name}` is no test in {file}; it is to keep: {rule}");
         }
     }
+}
+
+#[test]
+fn every_promise_of_a_push_has_tests_and_they_are_there() {
+    all_are_kept(PROMISES);
+}
+
+#[test]
+fn every_rule_of_the_front_door_has_tests_and_they_are_there() {
+    all_are_kept(THREATS);
+    let rules = rules_and_tests(THREATS);
     let named: Vec<&str> = rules.iter().flat_map(|(_, tests)| tests).map(|(_, name)| *name).collect();
     for text in include_str!("front_door.rs").split("#[test]").skip(1) {
         let name = name_at(text.trim_start().trim_start_matches("fn "));

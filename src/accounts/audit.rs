@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::access::{self, AccessError, Action, Caller};
-use super::users;
+use super::{tenants, users};
 use crate::model::{Fingerprint, TenantName};
 use crate::store::Store;
 
@@ -102,21 +102,22 @@ impl Filter {
 pub struct Sight<'a> {
     store: &'a dyn Store,
     caller: &'a Caller,
-    /// What was asked already; of all tenants together under no name.
-    known: HashMap<Option<TenantName>, bool>,
+    sees_all: Option<bool>,
+    /// Of the tenants that were asked about, since when what was done in them is seen.
+    tenants: HashMap<TenantName, Option<Timestamp>>,
 }
 
 impl<'a> Sight<'a> {
     pub fn of(store: &'a dyn Store, caller: &'a Caller) -> Self {
-        Self { store, caller, known: HashMap::new() }
+        Self { store, caller, sees_all: None, tenants: HashMap::new() }
     }
 
     async fn reaches(&mut self, event: &Event) -> Result<bool, AccessError> {
-        if self.may(None).await? {
+        if self.sees_all().await? {
             return Ok(true);
         }
         match &event.tenant {
-            Some(tenant) => self.may(Some(tenant)).await,
+            Some(tenant) => Ok(self.sees_since(tenant).await?.is_some_and(|since| event.at >= since)),
             None => Ok(event.user == self.caller.name() && self.is_since_they_are_there(event).await?),
         }
     }
@@ -140,13 +141,25 @@ impl<'a> Sight<'a> {
         Ok(known && users::get(self.store, &who.user).await?.is_some_and(|user| event.at >= user.created))
     }
 
-    async fn may(&mut self, tenant: Option<&TenantName>) -> Result<bool, AccessError> {
-        if let Some(known) = self.known.get(&tenant.cloned()) {
+    async fn sees_all(&mut self) -> Result<bool, AccessError> {
+        if let Some(known) = self.sees_all {
+            return Ok(known);
+        }
+        let all = access::may(self.store, self.caller, Action::SeeHost).await?;
+        self.sees_all = Some(all);
+        Ok(all)
+    }
+
+    /// What was done in an earlier tenant of the same name is none of its present owners' business.
+    async fn sees_since(&mut self, tenant: &TenantName) -> Result<Option<Timestamp>, AccessError> {
+        if let Some(known) = self.tenants.get(tenant) {
             return Ok(*known);
         }
-        let may = access::may(self.store, self.caller, tenant.map_or(Action::SeeHost, Action::Manage)).await?;
-        self.known.insert(tenant.cloned(), may);
-        Ok(may)
+        let is_theirs = access::may(self.store, self.caller, Action::Manage(tenant)).await?;
+        let found = if is_theirs { tenants::get(self.store, tenant).await? } else { None };
+        let since = found.map(|found| found.created);
+        self.tenants.insert(tenant.clone(), since);
+        Ok(since)
     }
 }
 

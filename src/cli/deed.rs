@@ -7,7 +7,7 @@ use crate::accounts::audit::{AuditLog, Event, Outcome};
 use crate::model::TenantName;
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::ui::{Exit, Failure};
+use crate::ui::{Closed, Exit, Failure};
 
 /// What a command needs to be allowed; the tenant, where there is one, is the deed's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,7 @@ pub(super) fn note_end(settings: &Settings, caller: &Caller, deed: &Deed, done: 
     if deed.changes {
         let outcome = match done {
             Ok(()) => Outcome::Done,
+            Err(error) if nobody_read_of_it(error) => Outcome::Done,
             Err(error) => match super::failures::exit_of(error) {
                 Exit::Refused => Outcome::Refused,
                 _ => Outcome::Failed(error.to_string()),
@@ -88,6 +89,11 @@ pub(super) fn note_end(settings: &Settings, caller: &Caller, deed: &Deed, done: 
         };
         note(settings, caller, deed, outcome);
     }
+}
+
+/// Whether it was done, and only the answer found no reader any more: that is given last.
+pub(super) fn nobody_read_of_it(error: &anyhow::Error) -> bool {
+    error.is::<Closed>()
 }
 
 /// Where there is no platform nothing was changed either.

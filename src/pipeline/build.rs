@@ -114,6 +114,22 @@ pub(super) async fn build(
     build_anew(&builder, slug, source, push, platform, say).await
 }
 
+/// What the source's slug is known by.
+pub(super) async fn key(source: &Source, platform: &Platform) -> Result<SlugKey, BuildError> {
+    let name = &platform.builder.image;
+    let builder = platform.docker.image(name).await?.ok_or_else(|| BuildError::NoBuilder { image: name.clone() })?;
+    Ok(SlugKey::of(&source.tree, &builder.id, &source.build))
+}
+
+/// The slug that a push of the source would take instead of building one.
+pub(super) async fn known_for(
+    source: &Source,
+    push: &Push,
+    platform: &Platform,
+) -> Result<Option<KnownSlug>, BuildError> {
+    if push.options.no_cache { Ok(None) } else { known_slug(&key(source, platform).await?, push, platform).await }
+}
+
 /// A slug that this tenant built from the same input, if Docker still has it.
 async fn known_slug(slug: &SlugKey, push: &Push, platform: &Platform) -> Result<Option<KnownSlug>, BuildError> {
     let (known, _) = read_known(slug, platform).await?;

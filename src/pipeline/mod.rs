@@ -15,6 +15,7 @@ mod places;
 mod progress;
 mod publish;
 mod quota;
+mod rehearsal;
 mod release;
 mod release_command;
 mod slug;
@@ -46,6 +47,7 @@ pub use build_log::{Build, BuildFileError, BuildState};
 pub use deploy::{Aftermath, DeployError};
 pub use formation::{Formation, FormationError};
 pub use progress::{Progress, Say};
+pub use rehearsal::rehearse;
 pub use release::{BuildOf, Release, ReleaseError, ReleaseState};
 pub use release_command::ReleaseCommandError;
 pub use source::SourceError;
@@ -164,6 +166,7 @@ impl std::fmt::Display for PushId {
 }
 
 /// What `git push -o …` asked for.
+#[allow(clippy::struct_excessive_bools, reason = "git's push options are flags, each given or not")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PushOptions {
     /// Take over from a deployment that holds the app.
@@ -172,6 +175,8 @@ pub struct PushOptions {
     pub no_wait: bool,
     /// Build anew, with an empty cache.
     pub no_cache: bool,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
 }
 
 /// A release that serves. While this is held no other push has its turn: the branch is to be moved first.

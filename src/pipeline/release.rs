@@ -181,7 +181,7 @@ impl<'a> Releases<'a> {
 }
 
 impl Draft {
-    fn numbered(self, number: u32, serving: Option<ReleaseNumber>, push: &Push, now: Timestamp) -> Release {
+    pub(super) fn numbered(self, number: u32, serving: Option<ReleaseNumber>, push: &Push, now: Timestamp) -> Release {
         Release {
             number: ReleaseNumber::new(number),
             tenant: push.tenant.clone(),

@@ -92,10 +92,11 @@ pub(super) fn options(texts: &[String]) -> Result<PushOptions, String> {
             "force" => options.force = true,
             "nowait" => options.no_wait = true,
             "no-cache" => options.no_cache = true,
-            "detach" | "dry-run" => return Err(format!("push option {text} is not supported yet")),
+            "dry-run" => options.dry_run = true,
+            "detach" => return Err(format!("push option {text} is not supported yet")),
             unknown => {
                 let shown: String = unknown.chars().take(40).flat_map(char::escape_debug).collect();
-                return Err(format!("unknown push option {shown}; there are force, nowait and no-cache"));
+                return Err(format!("unknown push option {shown}; there are dry-run, force, nowait and no-cache"));
             }
         }
     }
@@ -160,6 +161,7 @@ mod tests {
         let read = |texts: &[&str]| options(&texts.iter().map(|&t| t.to_owned()).collect::<Vec<_>>());
         assert!(read(&["force", "no-cache"]).is_ok_and(|o| o.force && o.no_cache && !o.no_wait));
         assert!(read(&["froce"]).unwrap_err().contains("froce"));
-        assert!(read(&["dry-run"]).unwrap_err().contains("dry-run"));
+        assert!(read(&["dry-run"]).is_ok_and(|o| o.dry_run && !o.force));
+        assert!(read(&["detach"]).unwrap_err().contains("detach"));
     }
 }

@@ -226,6 +226,12 @@ impl HookRun {
             }
             terminal.show(&progress);
         };
+        if options.dry_run {
+            let rehearsed = pipeline::rehearse(&push, &platform, &say).await;
+            rehearsed.map_err(|error| Refusal::of(error.reason(), &error))?;
+            // git says that a ref was moved, or that it was rejected; it was not moved.
+            return Err(Refusal::rehearsed());
+        }
         let permission = || self.permission(target.token.as_ref());
         let released = tokio::select! {
             released = pipeline::run(push, &platform, permission, &say) => released.map_err(|error| Refusal::of(error.reason(), &error))?,
@@ -356,6 +362,10 @@ impl Refusal {
         let causes = std::iter::successors(error.source(), |cause| cause.source());
         let explanation = causes.fold(error.to_string(), |text, cause| format!("{text}\n  because {cause}"));
         Self { reason, explanation }
+    }
+
+    fn rehearsed() -> Self {
+        Self { reason: "dry run: nothing was changed".to_owned(), explanation: String::new() }
     }
 
     fn store(error: &StoreError) -> Self {

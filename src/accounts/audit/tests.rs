@@ -274,6 +274,10 @@ async fn an_owner_sees_their_tenants_an_admin_all_and_everybody_themselves() {
         Sight::of(&store, owner).of_these(vec![own.clone(), namesakes]).await.unwrap(),
         std::slice::from_ref(&own)
     );
+    // And so had another tenant.
+    let earlier = vec![event("x")];
+    assert_eq!(Sight::of(&store, owner).of_these(earlier.clone()).await.unwrap(), []);
+    assert_eq!(Sight::of(&store, admin).of_these(earlier.clone()).await.unwrap(), earlier);
     members::set_role(&store, &dev, &"developer".parse().unwrap(), Role::Owner).await.unwrap();
     members::remove(&store, &dev, &"owner".parse().unwrap()).await.unwrap();
     let in_dev = by("developer", Some(&dev));
