@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bollard::models::ImageSummary;
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
     RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptions,
 };
 
 use super::{Docker, DockerError, is_conflict, is_missing};
+use crate::model::ImageId;
 
 /// Labels that all must be there.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
@@ -21,6 +23,24 @@ pub struct Removed {
     pub volumes: usize,
     /// Slugs.
     pub images: usize,
+}
+
+/// A volume, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedVolume {
+    pub name: String,
+    pub labels: HashMap<String, String>,
+}
+
+/// An image as Docker lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedImage {
+    pub id: ImageId,
+    /// `repository:tag`, all of them.
+    pub tags: Vec<String>,
+    /// `repository@digest`, of each registry it was pushed to.
+    pub digests: Vec<String>,
+    pub labels: HashMap<String, String>,
 }
 
 /// What somebody asked Docker for just before they ended may appear this much later: Docker carries a request out
@@ -88,18 +108,52 @@ impl Docker {
         Ok(removed)
     }
 
-    /// Removes the volumes with all of these labels, and their content; says how many.
-    pub async fn remove_volumes_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
+    /// The volumes with all of these labels.
+    pub async fn volumes_with(&self, labels: Labels<'_>) -> Result<Vec<ListedVolume>, DockerError> {
         let options = ListVolumesOptionsBuilder::new().filters(&filter(labels)).build();
         let found = self.api().await?.list_volumes(Some(options)).await;
         let found = found.map_err(|cause| self.failure("list volumes", cause))?;
+        let volumes = found.volumes.unwrap_or_default().into_iter();
+        Ok(volumes.map(|volume| ListedVolume { name: volume.name, labels: volume.labels }).collect())
+    }
+
+    /// Removes the volumes with all of these labels, and their content; says how many.
+    pub async fn remove_volumes_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
         let mut removed = 0;
-        for volume in found.volumes.unwrap_or_default() {
-            let answer = self.api().await?.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await;
-            let failed = |cause| self.failure(format!("remove the volume `{}`", volume.name), cause);
-            removed += gone(answer).map_err(failed)?;
+        for volume in self.volumes_with(labels).await? {
+            removed += usize::from(self.remove_unused_volume(&volume.name).await?);
         }
         Ok(removed)
+    }
+
+    /// Removes the volume and its content, unless a container has it; says whether this removed it.
+    pub async fn remove_unused_volume(&self, name: &str) -> Result<bool, DockerError> {
+        let answer = self.api().await?.remove_volume(name, None::<RemoveVolumeOptions>).await;
+        let removed = gone(answer).map_err(|cause| self.failure(format!("remove the volume `{name}`"), cause))?;
+        Ok(removed > 0)
+    }
+
+    /// The images with all of these labels.
+    pub async fn images_with(&self, labels: Labels<'_>) -> Result<Vec<ListedImage>, DockerError> {
+        let options = ListImagesOptionsBuilder::new().filters(&filter(labels)).build();
+        let found = self.api().await?.list_images(Some(options)).await;
+        let found = found.map_err(|cause| self.failure("list images", cause))?;
+        Ok(found.into_iter().filter_map(ListedImage::read).collect())
+    }
+
+    /// Removes the image by all of its names, unless a container has it; says whether it is gone. Images below it
+    /// stay, also those without a name.
+    pub async fn remove_unused_image(&self, image: &ListedImage) -> Result<bool, DockerError> {
+        for name in image.tags.iter().map(String::as_str).chain([image.id.as_str()]) {
+            let options = RemoveImageOptionsBuilder::new().noprune(true).build();
+            match self.api().await?.remove_image(name, Some(options), None).await {
+                Ok(_) => {}
+                Err(cause) if is_missing(&cause) => {}
+                Err(cause) if is_conflict(&cause) => return Ok(false),
+                Err(cause) => return Err(self.failure(format!("remove the image `{name}`"), cause)),
+            }
+        }
+        Ok(true)
     }
 
     /// Removes the images with all of these labels, by whatever names they go; says how many. One that a container
@@ -117,6 +171,19 @@ impl Docker {
             removed += gone(answer).map_err(failed)?;
         }
         Ok(removed)
+    }
+}
+
+impl ListedImage {
+    fn read(found: ImageSummary) -> Option<Self> {
+        // Docker writes these where there is no name.
+        let named = |names: Vec<String>| names.into_iter().filter(|name| !name.contains("<none>")).collect();
+        Some(Self {
+            id: found.id.parse().ok()?,
+            tags: named(found.repo_tags),
+            digests: named(found.repo_digests),
+            labels: found.labels,
+        })
     }
 }
 

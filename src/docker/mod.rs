@@ -28,7 +28,7 @@ pub use containers::{
 pub use exec::Ran;
 pub use images::{Image, PushImageError, Tag};
 pub use import::{Layer, LayerError};
-pub use labelled::{Labels, Removed};
+pub use labelled::{Labels, ListedImage, ListedVolume, Removed};
 pub use logs::LogPiece;
 pub use run_options::{Bind, InvalidBind, InvalidRunOption, RunOption};
 pub use usage::Usage;

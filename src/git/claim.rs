@@ -58,6 +58,13 @@ impl Claim {
         if self.is_the_last()? { self.remove() } else { Ok(()) }
     }
 
+    /// Whether nobody else is at work here now. Whoever comes next does not wait.
+    pub fn is_alone(&self) -> Result<bool, GitError> {
+        let alone = self.is_the_last()?;
+        self.directory.lock_shared().map_err(|cause| file_error("lock", &self.path, cause))?;
+        Ok(alone)
+    }
+
     /// Whether nobody else is at work here, and cannot be from now on.
     fn is_the_last(&self) -> Result<bool, GitError> {
         match self.directory.try_lock() {
@@ -90,7 +97,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("dev/shop.git");
         let (first, second) = (Claim::make(&path, &rules()).unwrap(), Claim::make(&path, &rules()).unwrap());
+        assert!(!first.is_alone().unwrap() && !second.is_alone().unwrap());
         first.release().unwrap();
+        assert!(second.is_alone().unwrap() && Claim::on(&path).is_ok(), "others can still come");
         assert!(path.is_dir(), "it was removed while another session used it");
         second.release().unwrap();
         assert!(!path.exists());

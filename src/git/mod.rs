@@ -6,6 +6,7 @@
 mod claim;
 mod contents;
 mod elsewhere;
+mod gc;
 mod hooks;
 mod left_out;
 mod repository;
@@ -14,6 +15,7 @@ mod tree;
 
 pub use claim::Claim;
 pub use elsewhere::Elsewhere;
+pub use gc::{Census, census, collect_garbage};
 pub use hooks::install_hooks;
 pub use left_out::LeftOut;
 pub use repository::{Repository, Rules};

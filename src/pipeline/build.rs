@@ -180,6 +180,7 @@ impl Made {
             build: build.number,
             image: self.image,
             default_processes: self.default_processes,
+            struck: None,
         }
     }
 }

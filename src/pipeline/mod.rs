@@ -11,6 +11,7 @@ mod console;
 mod definition;
 mod deploy;
 mod formation;
+mod keep;
 mod places;
 mod progress;
 mod publish;
@@ -20,6 +21,7 @@ mod release;
 mod release_command;
 mod slug;
 mod source;
+mod sweep;
 mod task_logs;
 mod verdict;
 
@@ -46,11 +48,13 @@ pub use build::BuildError;
 pub use build_log::{Build, BuildFileError, BuildState};
 pub use deploy::{Aftermath, DeployError};
 pub use formation::{Formation, FormationError};
+pub use keep::Keep;
 pub use progress::{Progress, Say};
 pub use rehearsal::rehearse;
 pub use release::{BuildOf, Release, ReleaseError, ReleaseState};
 pub use release_command::ReleaseCommandError;
 pub use source::SourceError;
+pub use sweep::{Kind as Leftover, Sweep, SweepError, Swept};
 
 /// What a push works with.
 #[derive(Debug, Clone)]

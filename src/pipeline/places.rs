@@ -22,7 +22,14 @@ impl fmt::Display for Digits {
 
 impl Places {
     pub(super) fn of(tenant: &TenantName, app: &AppName) -> Self {
-        Self { app: StorePath::root().join("tenants").join(tenant).join("apps").join(app) }
+        Self { app: Self::apps(tenant).join(app) }
+    }
+    /// All tenants; each one's apps are at [`Places::apps`].
+    pub(super) fn tenants() -> StorePath {
+        StorePath::root().join("tenants")
+    }
+    pub(super) fn apps(tenant: &TenantName) -> StorePath {
+        Self::tenants().join(tenant).join("apps")
     }
     pub(super) fn app(&self) -> &StorePath {
         &self.app
@@ -47,9 +54,17 @@ impl Places {
     pub(super) fn build_slot(tenant: &TenantName, slot: u32) -> StorePath {
         StorePath::root().join("tenants").join(tenant).join("builds").join(slot)
     }
+    /// What was built for every key.
+    pub(super) fn slugs() -> StorePath {
+        StorePath::root().join("slugs")
+    }
+    /// The lease of whoever sweeps.
+    pub(super) fn sweep() -> StorePath {
+        StorePath::root().join("sweep")
+    }
     /// What was built for a key, whoever built it.
     pub(super) fn slug(key: &SlugKey) -> StorePath {
-        StorePath::root().join("slugs").join(key)
+        Self::slugs().join(key)
     }
 }
 

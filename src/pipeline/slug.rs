@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{AppName, ImageId, ProcessType, TenantName};
@@ -93,11 +94,25 @@ pub(super) struct KnownSlug {
     pub image: ImageId,
     /// Process types that the buildpack gives when the source names none, with their commands.
     pub default_processes: BTreeMap<ProcessType, String>,
+    /// Since when it is about to be removed, and no push takes it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub struck: Option<Timestamp>,
 }
 
 impl KnownSlugs {
     pub(super) fn of_tenant(&self, tenant: &TenantName) -> Option<&KnownSlug> {
-        self.0.iter().find(|slug| slug.tenant == *tenant)
+        self.0.iter().find(|slug| slug.tenant == *tenant && slug.struck.is_none())
+    }
+    pub(super) fn iter(&self) -> impl Iterator<Item = &KnownSlug> {
+        self.0.iter()
+    }
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    /// What `change` makes of each; none is forgotten.
+    #[must_use]
+    pub(super) fn changed(&self, change: impl Fn(KnownSlug) -> Option<KnownSlug>) -> Self {
+        Self(self.0.iter().cloned().filter_map(change).collect())
     }
     /// The new one takes the place of the tenant's old one.
     #[must_use]
@@ -159,10 +174,14 @@ mod tests {
             build,
             image: builder("c"),
             default_processes: BTreeMap::new(),
+            struck: None,
         };
         let known = KnownSlugs::default().with(slug("dev", 1)).with(slug("prod", 1)).with(slug("dev", 2));
         assert_eq!(known.of_tenant(&"dev".parse().unwrap()).unwrap().build, 2);
         assert_eq!(known.of_tenant(&"prod".parse().unwrap()).unwrap().build, 1);
         assert!(known.of_tenant(&"test".parse().unwrap()).is_none());
+        let struck = known.changed(|slug| Some(KnownSlug { struck: Some(Timestamp::UNIX_EPOCH), ..slug }));
+        assert!(struck.of_tenant(&"dev".parse().unwrap()).is_none(), "it is about to be removed");
+        assert!(struck.with(slug("dev", 3)).of_tenant(&"dev".parse().unwrap()).is_some(), "it was built anew");
     }
 }

@@ -13,6 +13,7 @@ use super::context::PushContext;
 use super::hooks::{Hook, HookRun};
 use super::request::Request;
 use super::session::{Outcome, Session};
+use super::sweep::sweep;
 use super::upload_key::{UploadKeyError, upload_key};
 use crate::accounts::PublicKey;
 use crate::accounts::access::Identity;
@@ -45,6 +46,12 @@ enum Command {
     UploadKey {
         /// The user it belongs to; made if new
         name: UserName,
+    },
+    /// Remove what pushes that were cut off left behind, and what is older than is kept
+    Sweep {
+        /// Only say what would go
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Serve one connection; sshd runs it for a key
     #[command(hide = true)]
@@ -128,6 +135,12 @@ pub async fn run(world: World) -> Result<Ended, Box<dyn Error + Send + Sync>> {
             let uploaded = upload_key(&home(named)?, &name, std::io::stdin()).await;
             let fingerprint = uploaded.map_err(UploadKeyError::explained)?;
             Ok(say(&format!("{fingerprint}\n")))
+        }
+        Command::Sweep { dry_run } => {
+            let settings = Settings::load(named, world.vars.iter().cloned())?;
+            let swept = sweep(&settings, dry_run).await?;
+            say(&swept.to_string());
+            swept.ended().map(|()| Ended::Status(0)).map_err(Into::into)
         }
         Command::Session { user, key } => {
             // Nothing that the client's side could have set counts as a setting.

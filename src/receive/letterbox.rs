@@ -5,7 +5,7 @@
 //! there is one.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::admission::{RefUpdate, Verdict, admit, deploy_branch};
 use crate::git::{Claim, GitError, Repository};
@@ -44,15 +44,21 @@ pub(super) fn token(
 
 /// Removes the letterboxes in which nobody is at work any more: those of sessions that were killed.
 pub(super) fn sweep(letterboxes: &Path) {
-    let Ok(entries) = fs::read_dir(letterboxes) else { return };
-    // What begins with a dot is on its way to being one.
-    let made = entries.flatten().filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
-    for entry in made {
+    for path in idle(letterboxes) {
         // Another session may take it away just now.
-        if let Err(error) = Claim::on(&entry.path()).and_then(Claim::discard) {
-            tracing::debug!(%error, letterbox = %entry.path().display(), "not swept");
+        if let Err(error) = Claim::on(&path).and_then(Claim::discard) {
+            tracing::debug!(%error, letterbox = %path.display(), "not swept");
         }
     }
+}
+
+/// The letterboxes in which nobody is at work.
+pub(super) fn idle(letterboxes: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(letterboxes).into_iter().flatten().flatten();
+    // What begins with a dot is on its way to being one.
+    let made = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    let is_idle = |path: &PathBuf| Claim::on(path).and_then(|claim| claim.is_alone()).unwrap_or(false);
+    made.map(|entry| entry.path()).filter(is_idle).collect()
 }
 
 #[cfg(test)]
@@ -89,6 +95,7 @@ mod tests {
         let claim = Claim::make(&used, &rules).unwrap();
         // As of a session that was killed: its lock ends with it, its directory stays.
         drop(Claim::make(&left, &rules).unwrap());
+        assert_eq!(idle(home.path()), [left.clone()]);
         sweep(home.path());
         assert!(used.is_dir() && !left.exists());
         claim.release().unwrap();

@@ -9,6 +9,7 @@ mod letterbox;
 mod pkt_line;
 mod request;
 mod session;
+mod sweep;
 mod terminal;
 pub mod upload_key;
 

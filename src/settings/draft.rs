@@ -88,6 +88,7 @@ section!(Marathon { url: String, credentials: Secret });
 section!(Build { image: String, ca_bundle: PathBuf, timeout: Period, memory: ByteSize, cpus: Shares, processes: u32 });
 section!(Limits { pack: ByteSize, files: u64, unpacked: ByteSize });
 section!(Deploy { deadline: Period, settle: Period, retries: u32, patience: Period });
+section!(Keep { slugs: u32, builds: u32, build_age: Period, every: Period });
 
 /// True for a section in which nothing is set.
 fn is_unset<T: Default + PartialEq>(section: &T) -> bool {
@@ -120,7 +121,7 @@ macro_rules! draft {
 
 draft! {
     singles { user: AccountName, registry: Registry, registry_credentials: Secret }
-    sections { docker: Docker, ssh: Ssh, engine: Engine, marathon: Marathon, build: Build, limits: Limits, deploy: Deploy }
+    sections { docker: Docker, ssh: Ssh, engine: Engine, marathon: Marathon, build: Build, limits: Limits, deploy: Deploy, keep: Keep }
 }
 
 impl Draft {

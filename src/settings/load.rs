@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::draft::{AccountName, Draft, Host, PortRange, Registry, Scalar, Shares, SshServer};
 use super::{
-    BuildSettings, DeploySettings, DockerSettings, EngineSettings, Home, Limits, MarathonSettings, RegistrySettings,
-    Settings, SshSettings,
+    BuildSettings, DeploySettings, DockerSettings, EngineSettings, Home, KeepSettings, Limits, MarathonSettings,
+    RegistrySettings, Settings, SshSettings,
 };
 use crate::model::{ByteSize, Period, Secret};
 
@@ -258,6 +258,12 @@ impl Draft {
                 settle: or(self.deploy.settle, Period::from_secs(1)),
                 retries: or(self.deploy.retries, 2),
                 patience: or(self.deploy.patience, Period::from_secs(3600)),
+            },
+            keep: KeepSettings {
+                slugs: or(self.keep.slugs, 5),
+                builds: or(self.keep.builds, 50),
+                build_age: or(self.keep.build_age, Period::from_secs(90 * 24 * 3600)),
+                every: or(self.keep.every, Period::from_secs(3600)),
             },
         }
     }

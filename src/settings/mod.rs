@@ -31,6 +31,7 @@ pub struct Settings {
     pub build: BuildSettings,
     pub limits: Limits,
     pub deploy: DeploySettings,
+    pub keep: KeepSettings,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -123,4 +124,17 @@ pub struct DeploySettings {
     pub retries: u32,
     /// How long a push waits for another one of the same app to end. Default 1 h.
     pub patience: Period,
+}
+
+/// What is kept on this machine of what is no longer needed to serve, and how often the rest is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepSettings {
+    /// Slugs of each app, the newest; always those of the release that serves and of the one before it. Default 5.
+    pub slugs: u32,
+    /// Builds of each app, with their logs; always those of the two releases. Default 50.
+    pub builds: u32,
+    /// A build that began longer ago goes, however few there are. Default 2160 h, which is 90 days.
+    pub build_age: Period,
+    /// How often a platform that is up sweeps. Default 1 h.
+    pub every: Period,
 }
