@@ -29,3 +29,4 @@ mod shell;
 mod stack;
 mod strangers;
 mod support;
+mod sweep;

@@ -182,9 +182,7 @@ fn remove(path: &Path) -> Result<(), SweepError> {
         Err(error) => Err(error),
     };
     match removed {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-            Err(SweepError::File { path: path.to_owned(), cause })
-        }
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(SweepError::File { path: path.to_owned(), cause }),
         _ => Ok(()),
     }
 }

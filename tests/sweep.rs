@@ -1,0 +1,255 @@
+//! Nothing left behind: `paas-receive sweep`, on a whole platform.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use paas::store::{LeaseAttempt, SqliteStore, Store as _, StorePath};
+
+use crate::support::builder::{TestBuilder, docker};
+use crate::support::http::{address_of, get};
+use crate::support::platform::{Said, TestKey, TestPlatform};
+use crate::support::project::Project;
+
+/// A platform with the tenant `dev`, whose builder is one of a few files.
+struct Lab {
+    platform: TestPlatform,
+    key: TestKey,
+    /// Gone last: its image is below the slugs'.
+    builder: TestBuilder,
+}
+
+/// A container that no platform made; gone when this is dropped.
+struct Made(String);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // Fails only when it is gone already, which is what some are made for.
+        let _ = Command::new("docker").args(["rm", "--force", &self.0]).output();
+    }
+}
+
+impl Made {
+    fn is_there(&self) -> bool {
+        docker(&["ps", "--all", "--quiet", "--no-trunc"]).lines().any(|id| id == self.0)
+    }
+}
+
+impl Lab {
+    fn start() -> Self {
+        let builder = TestBuilder::make();
+        let platform = TestPlatform::start_with(&[("PAAS_BUILD_IMAGE", builder.name())]);
+        let key = platform.key_of("alice");
+        let _ = platform.paas(["tenant", "create", "dev"]).ok();
+        Self { platform, key, builder }
+    }
+
+    fn home(&self) -> &Path {
+        self.platform.home()
+    }
+
+    fn push(&self, project: &Project, app: &str) -> String {
+        let remote = self.platform.remote("dev", app);
+        project.push(&self.platform.ssh_command(&self.key), &[&remote, "HEAD:main"]).live_at()
+    }
+
+    fn sweep(&self, arguments: &[&str]) -> Said {
+        let mut sweep = Command::new(env!("CARGO_BIN_EXE_paas-receive"));
+        sweep.env_clear().env("PAAS_HOME", self.home()).arg("sweep").args(arguments);
+        sweep.output().unwrap().into()
+    }
+
+    fn slugs(&self) -> BTreeSet<String> {
+        let filter = format!("label=paas.home={}", self.home().display());
+        let listed = docker(&["images", "--quiet", "--no-trunc", "--filter", &filter, "--filter", "label=paas.slug"]);
+        listed.lines().map(str::to_owned).collect()
+    }
+
+    /// A container as a build has it.
+    fn container(&self, home: &str, app: &str) -> Made {
+        let labels = [format!("paas.home={home}"), format!("paas.app={app}")];
+        let labels = [&labels[0], "paas.tenant=dev", &labels[1], "paas.push=p1"];
+        let labels = labels.iter().flat_map(|label| ["--label", label]);
+        let before = ["run", "--detach"].into_iter();
+        let arguments: Vec<&str> = before.chain(labels).chain([self.builder.name(), "/bin/sleep", "600"]).collect();
+        Made(docker(&arguments))
+    }
+
+    fn own_container(&self, app: &str) -> Made {
+        self.container(&self.home().display().to_string(), app)
+    }
+
+    fn store(&self) -> SqliteStore {
+        SqliteStore::open(&self.home().join("store")).unwrap()
+    }
+}
+
+/// A web app that serves the text.
+fn app(text: &str) -> Project {
+    let project = Project::empty();
+    project.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
+    change(&project, text);
+    project
+}
+
+fn change(project: &Project, text: &str) {
+    project.write("index.html", text);
+    project.commit(text);
+}
+
+fn path_of(app: &str) -> StorePath {
+    StorePath::root().join("tenants").join("dev").join("apps").join(app)
+}
+
+#[tokio::test]
+async fn slugs_beyond_those_kept_go_and_what_serves_stays() {
+    let lab = Lab::start();
+    let project = app("version 1");
+    let mut address = lab.push(&project, "shop");
+    let first = lab.slugs();
+    // The first slug is the other app's too.
+    let _ = lab.push(&project, "twin");
+    let second = {
+        change(&project, "version 2");
+        address.clone_from(&lab.push(&project, "shop"));
+        &lab.slugs() - &first
+    };
+    for version in 3..=7 {
+        change(&project, &format!("version {version}"));
+        address = lab.push(&project, "shop");
+    }
+    let all = lab.slugs();
+    assert_eq!(all.len(), 7);
+
+    assert_eq!(lab.sweep(&["--dry-run"]).ok().out, "would remove old slugs: 1\n");
+    assert_eq!(lab.slugs(), all, "a dry run removes nothing");
+    assert_eq!(lab.sweep(&[]).ok().out, "removed old slugs: 1\n");
+    assert_eq!(&all - &lab.slugs(), second, "the first is kept by the other app, the five newest by their own");
+    assert_eq!(get(address_of(&address), "/", None).unwrap().body, "version 7");
+    assert_eq!(lab.sweep(&[]).ok().out, "nothing to sweep\n");
+
+    // What is gone is built again, and what is kept is still found.
+    project.git(["checkout", "--quiet", "HEAD~5", "--", "."]);
+    project.commit("version 2 again");
+    let again = project.push(&lab.platform.ssh_command(&lab.key), &[&lab.platform.remote("dev", "shop"), "HEAD:main"]);
+    assert!(again.output.contains("Building with"), "{}", again.output);
+    assert_eq!(get(address_of(&again.live_at()), "/", None).unwrap().body, "version 2");
+    project.git(["checkout", "--quiet", "HEAD~1", "--", "."]);
+    project.commit("version 7 again");
+    let again = project.push(&lab.platform.ssh_command(&lab.key), &[&lab.platform.remote("dev", "shop"), "HEAD:main"]);
+    assert!(again.accepted && again.output.contains("same tree again"), "{}", again.output);
+}
+
+#[tokio::test]
+async fn what_dead_pushes_left_goes_and_what_others_use_stays() {
+    let lab = Lab::start();
+    let project = app("version 1");
+    let address = lab.push(&project, "shop");
+    let store = lab.store();
+    let LeaseAttempt::Held(living) = store.try_lease(&path_of("busy"), "bob's push of 3f2c1ab").await.unwrap() else {
+        panic!("nobody else pushes");
+    };
+    let (dead, of_living) = (lab.own_container("shop"), lab.own_container("busy"));
+    let foreign = lab.container("/srv/another/home", "shop");
+
+    let logs = lab.home().join("logs/dev");
+    for loan in ["shop/9.loan/env", "busy/1.loan/env"] {
+        fs::create_dir_all(logs.join(loan)).unwrap();
+    }
+    fs::write(logs.join("shop/9.log"), "of no build").unwrap();
+    let repositories = lab.home().join("repositories/dev");
+    for half_made in [".new-1", ".old-2"] {
+        fs::create_dir_all(repositories.join(half_made).join("objects")).unwrap();
+    }
+    let touched = Command::new("touch").args(["--date", "2 days ago"]).arg(repositories.join(".old-2")).status();
+    assert!(touched.unwrap().success());
+    let cache = format!("paas-cache-{}-dev-gone", uuid::Uuid::new_v4());
+    let home = format!("paas.home={}", lab.home().display());
+    let labels = ["--label", &home, "--label", "paas.tenant=dev", "--label", "paas.app=gone"];
+    docker(&[&["volume", "create"][..], &labels, &[&cache]].concat());
+    let volumes = lab.platform.in_docker("volume").len();
+
+    let swept = lab.sweep(&[]).ok().out;
+    let expected = [
+        "removed containers of pushes that are over: 1",
+        "removed build caches of apps that are gone: 1",
+        "removed old builds and their logs: 1",
+        "removed directories lent to builds that are over: 1",
+        "removed half-made repositories: 1",
+    ];
+    assert_eq!(swept.lines().collect::<Vec<_>>(), expected);
+    assert!(!dead.is_there() && of_living.is_there() && foreign.is_there());
+    assert!(!logs.join("shop/9.loan").exists() && logs.join("busy/1.loan").exists());
+    assert!(!logs.join("shop/9.log").exists() && logs.join("shop/1.log").exists());
+    assert!(repositories.join(".new-1").exists() && !repositories.join(".old-2").exists());
+    assert_eq!(lab.platform.in_docker("volume").len(), volumes - 1, "the cache of an app that is there stays");
+    assert_eq!(get(address_of(&address), "/", None).unwrap().body, "version 1");
+
+    drop(living);
+    let swept = lab.sweep(&[]).ok().out;
+    assert_eq!(swept.lines().collect::<Vec<_>>(), [expected[0], expected[3]], "that push is over now");
+    assert!(!of_living.is_there() && foreign.is_there());
+    assert_eq!(lab.sweep(&[]).ok().out, "nothing to sweep\n");
+}
+
+#[tokio::test]
+async fn a_slug_that_a_push_under_way_may_have_found_waits_for_its_end() {
+    let lab = Lab::start();
+    let project = app("version 1");
+    let _ = lab.push(&project, "shop");
+    let store = lab.store();
+    // It began while the first slug was remembered.
+    let LeaseAttempt::Held(living) = store.try_lease(&path_of("twin"), "bob's push of 3f2c1ab").await.unwrap() else {
+        panic!("nobody else pushes");
+    };
+    store.ensure(&path_of("twin")).await.unwrap();
+    for version in 2..=6 {
+        change(&project, &format!("version {version}"));
+        let _ = lab.push(&project, "shop");
+    }
+    assert_eq!(lab.sweep(&[]).ok().out, "nothing to sweep\n");
+    assert_eq!(lab.slugs().len(), 6);
+    drop(living);
+    assert_eq!(lab.sweep(&[]).ok().out, "removed old slugs: 1\n");
+    assert_eq!(lab.slugs().len(), 5);
+}
+
+#[tokio::test]
+async fn a_repository_that_grew_is_tidied_unless_somebody_is_at_work_in_it() {
+    let lab = Lab::start();
+    let project = app("version 1");
+    let _ = lab.push(&project, "shop");
+    for file in 0..1000 {
+        project.write(&format!("files/{file}"), format!("number {file}"));
+    }
+    project.commit("many");
+    let _ = lab.push(&project, "shop");
+    let repository = lab.home().join("repositories/dev/shop.git");
+    let unpacked = {
+        // As many small pushes would leave it.
+        let packs = repository.join("objects/pack");
+        let pack = fs::read_dir(&packs).unwrap().flatten().map(|entry| entry.path());
+        let pack = pack.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "pack")).unwrap();
+        let aside = lab.home().join("aside.pack");
+        fs::rename(&pack, &aside).unwrap();
+        fs::remove_file(pack.with_extension("idx")).unwrap();
+        let mut unpack = Command::new("git");
+        unpack.args(["-c", "safe.directory=*", "--git-dir"]).arg(&repository).args(["unpack-objects", "-q"]);
+        unpack.stdin(fs::File::open(&aside).unwrap()).status().unwrap()
+    };
+    assert!(unpacked.success());
+    let owner = format!("--reference={}", repository.display());
+    let owned = Command::new("chown").args(["--recursive", &owner]).arg(repository.join("objects")).status();
+    assert!(owned.unwrap().success());
+
+    let session = paas::git::Claim::on(&repository).unwrap();
+    assert_eq!(lab.sweep(&[]).ok().out, "nothing to sweep\n");
+    drop(session);
+    assert_eq!(lab.sweep(&["--dry-run"]).ok().out, "would tidy repositories that had grown: 1\n");
+    assert_eq!(lab.sweep(&[]).ok().out, "tidied repositories that had grown: 1\n");
+    assert_eq!(lab.sweep(&[]).ok().out, "nothing to sweep\n");
+    // Its owner still pushes into it.
+    change(&project, "version 2");
+    assert_eq!(get(address_of(&lab.push(&project, "shop")), "/", None).unwrap().body, "version 2");
+}
