@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use paas::store::{LeaseAttempt, SqliteStore, Store as _, StorePath};
 
@@ -38,8 +39,12 @@ impl Made {
 
 impl Lab {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(environment: &[(&str, &str)]) -> Self {
         let builder = TestBuilder::make();
-        let platform = TestPlatform::start_with(&[("PAAS_BUILD_IMAGE", builder.name())]);
+        let platform = TestPlatform::start_with(&[environment, &[("PAAS_BUILD_IMAGE", builder.name())]].concat());
         let key = platform.key_of("alice");
         let _ = platform.paas(["tenant", "create", "dev"]).ok();
         Self { platform, key, builder }
@@ -195,7 +200,7 @@ async fn what_dead_pushes_left_goes_and_what_others_use_stays() {
 
 #[tokio::test]
 async fn a_slug_that_a_push_under_way_may_have_found_waits_for_its_end() {
-    let lab = Lab::start();
+    let lab = Lab::start_with(&[("PAAS_KEEP_SLUGS", "2")]);
     let project = app("version 1");
     let _ = lab.push(&project, "shop");
     let store = lab.store();
@@ -204,15 +209,34 @@ async fn a_slug_that_a_push_under_way_may_have_found_waits_for_its_end() {
         panic!("nobody else pushes");
     };
     store.ensure(&path_of("twin")).await.unwrap();
-    for version in 2..=6 {
+    for version in 2..=3 {
         change(&project, &format!("version {version}"));
         let _ = lab.push(&project, "shop");
     }
     assert_eq!(lab.sweep(&[]).ok().out, "nothing to sweep\n");
-    assert_eq!(lab.slugs().len(), 6);
+    assert_eq!(lab.slugs().len(), 3);
     drop(living);
     assert_eq!(lab.sweep(&[]).ok().out, "removed old slugs: 1\n");
-    assert_eq!(lab.slugs().len(), 5);
+    assert_eq!(lab.slugs().len(), 2);
+}
+
+#[test]
+fn a_platform_that_is_up_sweeps_from_time_to_time() {
+    let lab = Lab::start_with(&[("PAAS_KEEP_EVERY", "1s")]);
+    let _ = lab.push(&app("version 1"), "shop");
+    let dead = lab.own_container("shop");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while dead.is_there() {
+        assert!(Instant::now() < deadline, "not swept");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // It tells of it once all is done.
+    while !lab.platform.log().contains("sweep: removed containers of pushes that are over: 1") {
+        assert!(Instant::now() < deadline, "not told");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let _ = lab.platform.paas(["down"]).ok();
+    let _ = lab.platform.up().ok();
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Tidying a repository's packs, off the way of any push: git itself is told never to.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -81,7 +81,9 @@ pub fn collect_garbage(repository: &Path) -> Result<(), GitError> {
     let (note, draft) = (repository.join(LEFT), repository.join(format!("{LEFT}.new")));
     let text = serde_json::to_vec(&left).expect("a census is two numbers");
     let _ = fs::remove_file(&draft);
-    fs::write(&draft, text).and_then(|()| fs::rename(&draft, note)).map_err(failed)
+    // Made anew, so that whatever link somebody may have put there is not followed.
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&draft).map_err(failed)?;
+    file.write_all(&text).and_then(|()| fs::rename(&draft, note)).map_err(failed)
 }
 
 #[cfg(test)]

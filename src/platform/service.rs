@@ -114,6 +114,32 @@ impl Service {
         Ok(())
     }
 
+    /// Runs the program to its end, first after `first` and from then on `every` so long after it ended, until `stop`
+    /// turns true. Whether it succeeds is its own to tell.
+    pub(super) async fn repeat(
+        &self,
+        first: Duration,
+        every: Duration,
+        stop: &mut watch::Receiver<bool>,
+        say: &(dyn Fn(&'static str, Happening) + Sync),
+    ) {
+        let mut pause = first;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = turned_true(stop) => return,
+            }
+            pause = every;
+            match self.start() {
+                Ok(mut running) => tokio::select! {
+                    _ = running.until_its_end(|line| self.tell(line, say)) => {}
+                    () = turned_true(stop) => return self.end(running, say).await,
+                },
+                Err(error) => say(self.name, Happening::NotStarted { why: error.to_string(), pause }),
+            }
+        }
+    }
+
     /// Starts it for the first time and waits until it is ready; nothing when `stop` came first.
     async fn bring_up(
         &self,
@@ -345,6 +371,25 @@ mod tests {
         let (ended, all) = watch(service, |all| deaths(all) == 2).await;
         ended.unwrap();
         assert!(all.iter().any(|one| matches!(one, Happening::Died { how, .. } if how.contains('7'))), "{all:?}");
+    }
+
+    #[tokio::test]
+    async fn a_program_is_repeated_until_it_is_to_stop_and_ended_when_it_runs_then() {
+        let (stop, mut stopped) = watch::channel(false);
+        let runs = Mutex::new(0);
+        let marks = tempfile::tempdir().unwrap();
+        let script = "n=$(ls $PLACE | wc -l); touch $PLACE/$n; echo run $n; [ $n -lt 2 ] || exec sleep 600";
+        let service = Service { environment: vec![("PLACE", marks.path().display().to_string())], ..shell(script) };
+        let say = |_: &'static str, happening| {
+            let mut runs = runs.lock().unwrap();
+            assert_eq!(happening, Happening::Said(format!("run {runs}")));
+            *runs += 1;
+            if *runs == 3 {
+                stop.send_replace(true);
+            }
+        };
+        service.repeat(Duration::ZERO, Duration::from_millis(1), &mut stopped, &say).await;
+        assert_eq!(*runs.lock().unwrap(), 3);
     }
 
     #[tokio::test]

@@ -20,6 +20,12 @@ use crate::store::{SqliteStore, StoreError};
 /// The root engine ends its commands, the tenants' engines, first.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
 const SSHD_PATIENCE: Duration = Duration::from_secs(5);
+/// A sweep may end anywhere: the next one goes on from there.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(5);
+/// The first sweep comes this soon after the start, for what the last life of the platform left.
+const FIRST_SWEEP: Duration = Duration::from_mins(1);
+/// However often sweeps are asked for, they are no busy loop.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the platform is not up.
 #[derive(Debug, thiserror::Error)]
@@ -104,9 +110,12 @@ pub async fn run(
         }
         SshServer::Host => None,
     };
+    let user = as_root.then(|| account.name.clone());
     let services = Services {
-        engine: engine_service(settings, programs, &credentials, as_root.then(|| account.name.clone())),
+        engine: engine_service(settings, programs, &credentials, user.clone()),
         sshd,
+        sweep: sweep_service(settings, programs, user),
+        sweep_every: settings.keep.every.get().max(SHORTEST_PAUSE),
     };
     services.keep(say, shutdown).await
 }
@@ -143,6 +152,21 @@ fn engine_service(settings: &Settings, programs: &Programs, credentials: &Secret
     }
 }
 
+/// Comes after whatever else wants the processors or the disk.
+fn sweep_service(settings: &Settings, programs: &Programs, user: Option<String>) -> Service {
+    let (program, home) = (programs.receive.display().to_string(), settings.home.path().display().to_string());
+    let behind = ["ionice", "-t", "-c", "3", "nice", "-n", "19"].map(str::to_owned).into_iter();
+    Service {
+        name: "sweep",
+        command: behind.chain([program, "sweep".to_owned(), "--home".to_owned(), home.clone()]).collect(),
+        environment: vec![("HOME", home)],
+        user,
+        // It is nothing that serves.
+        is_ready: |_| false,
+        patience: SWEEP_PATIENCE,
+    }
+}
+
 fn sshd_service(settings: &Settings) -> Service {
     // sshd starts itself anew for each connection and wants its own absolute path for that.
     let program = tool::find("sshd").unwrap_or_else(|| "/usr/sbin/sshd".into()).display().to_string();
@@ -161,6 +185,9 @@ struct Services {
     engine: Service,
     /// None where people come in by the host's.
     sshd: Option<Service>,
+    /// Run from time to time.
+    sweep: Service,
+    sweep_every: Duration,
 }
 
 impl Services {
@@ -198,7 +225,19 @@ impl Services {
             stop_engine.send_replace(true);
             ended
         };
-        let services = async { tokio::join!(engine, sshd) };
+        let sweep = async {
+            let (mut serving, mut stopped) = (sshd_ready.subscribe(), stop_sshd.subscribe());
+            tokio::select! {
+                () = turned_true(&mut serving) => {}
+                () = turned_true(&mut stopped) => return,
+            }
+            let mut stopped = stop_sshd.subscribe();
+            self.sweep.repeat(FIRST_SWEEP.min(self.sweep_every), self.sweep_every, &mut stopped, &tell).await;
+        };
+        let services = async {
+            let (engine, sshd, ()) = tokio::join!(engine, sshd, sweep);
+            (engine, sshd)
+        };
         tokio::pin!(services, shutdown);
         let told_to_end = async {
             let mut serving = sshd_ready.subscribe();

@@ -76,8 +76,8 @@ impl Sweep {
     }
 
     fn build_files(&self) -> Vec<BuildFiles> {
-        let below = |directory: &Path| entries(directory).filter_map(named::<AppName>).collect::<Vec<_>>();
-        let tenants = entries(&self.logs).filter_map(named::<TenantName>);
+        let below = |directory: &Path| directories(directory).filter_map(named::<AppName>).collect::<Vec<_>>();
+        let tenants = directories(&self.logs).filter_map(named::<TenantName>);
         let apps = tenants.flat_map(|(tenant, directory)| {
             below(&directory).into_iter().map(move |(app, directory)| BuildFiles::of(tenant.clone(), app, directory))
         });
@@ -86,9 +86,9 @@ impl Sweep {
 
     /// Repositories that were being made or removed when their process was killed.
     pub(super) fn half_made(&self, swept: &mut Swept) -> Result<(), SweepError> {
-        let tenants = entries(&self.repositories).map(|entry| entry.path());
+        let tenants = directories(&self.repositories).map(|entry| entry.path());
         for directory in tenants.chain([self.letterboxes.clone()]) {
-            for entry in entries(&directory).filter(is_half_made) {
+            for entry in directories(&directory).filter(is_half_made) {
                 swept.tried(Kind::HalfMade, self.remove_all(&entry.path()));
             }
         }
@@ -97,8 +97,8 @@ impl Sweep {
 
     /// Tidies the repositories that have grown, but none in which somebody is at work.
     pub(super) fn repositories(&self, swept: &mut Swept) -> Result<(), SweepError> {
-        for tenant in entries(&self.repositories) {
-            for entry in entries(&tenant.path()) {
+        for tenant in directories(&self.repositories) {
+            for entry in directories(&tenant.path()) {
                 let path = entry.path();
                 if path.extension().is_some_and(|extension| extension == "git") {
                     swept.tried(Kind::Repositories, self.tidy(&path));
@@ -160,6 +160,11 @@ fn log_number(path: &Path) -> Option<u32> {
 /// What is in the directory; nothing when it is not there.
 fn entries(directory: &Path) -> impl Iterator<Item = DirEntry> {
     fs::read_dir(directory).into_iter().flatten().flatten()
+}
+
+/// The directories in it; no link is followed to one.
+fn directories(directory: &Path) -> impl Iterator<Item = DirEntry> {
+    entries(directory).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
 }
 
 fn named<Name: std::str::FromStr>(entry: DirEntry) -> Option<(Name, PathBuf)> {
