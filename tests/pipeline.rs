@@ -157,6 +157,7 @@ impl Lab {
                 memory: ByteSize::mib(256),
                 cpus: None,
                 processes: 64,
+                free: ByteSize::mib(1),
             },
             deploy: DeployRules { deadline: Duration::from_mins(1), settle: Duration::from_millis(500), retries: 1 },
             patience: Duration::from_mins(1),
@@ -327,6 +328,16 @@ async fn a_failed_build_leaves_its_log_and_nothing_else() {
     let log = lab.build_log(1);
     assert!(log.contains("colour") && log.contains("to stderr") && log.contains("status 7"), "{log}");
     assert!(!lab.home.path().join("logs/1.loan").exists());
+}
+
+#[tokio::test]
+async fn no_build_begins_on_a_disk_that_is_nearly_full() {
+    let lab = Lab::building(|platform| platform.builder.free = ByteSize::mib(1 << 40));
+    let outcome = lab.push(&app("true")).await;
+    let reason = outcome.reason();
+    assert!(reason.starts_with("build failed: only ") && reason.contains(" are free on the disk of /"), "{reason}");
+    assert!(!outcome.text().contains("Building"), "{}", outcome.text());
+    assert!(!lab.home.path().join("logs").exists(), "it has no number and no log");
 }
 
 #[tokio::test]

@@ -220,6 +220,36 @@ async fn a_slug_that_a_push_under_way_may_have_found_waits_for_its_end() {
     assert_eq!(lab.slugs().len(), 2);
 }
 
+#[tokio::test]
+async fn builds_go_with_their_logs_and_what_is_remembered_of_slugs_goes_with_them() {
+    let lab = Lab::start_with(&[("PAAS_KEEP_BUILDS", "1")]);
+    let project = app("version 1");
+    for version in 2..=4 {
+        change(&project, &format!("version {version}"));
+        let _ = lab.push(&project, "shop");
+    }
+    let store = lab.store();
+    let numbers = async || store.children(&path_of("shop").join("builds")).await.unwrap();
+    assert_eq!(numbers().await.len(), 3);
+    assert_eq!(lab.sweep(&[]).ok().out, "removed old builds and their logs: 1\n");
+    assert_eq!(numbers().await, ["0000000002", "0000000003"], "those of what serves and what did before");
+    let logs = lab.home().join("logs/dev/shop");
+    assert!(!logs.join("1.log").exists() && logs.join("2.log").exists() && logs.join("3.log").exists());
+    assert_eq!(store.children(&path_of("shop").join("releases")).await.unwrap().len(), 3, "releases stay");
+
+    let is_idle = |id: &&String| docker(&["ps", "--quiet", "--filter", &format!("ancestor={id}")]).is_empty();
+    let slugs = lab.slugs();
+    let idle: Vec<&String> = slugs.iter().filter(is_idle).collect();
+    assert_eq!(idle.len(), 2);
+    for id in idle {
+        docker(&["rmi", id]);
+    }
+    let remembered = async || store.children(&StorePath::root().join("slugs")).await.unwrap().len();
+    assert_eq!(remembered().await, 3);
+    assert_eq!(lab.sweep(&[]).ok().out, "removed memories of slugs that are gone: 2\n");
+    assert_eq!(remembered().await, 1);
+}
+
 #[test]
 fn a_platform_that_is_up_sweeps_from_time_to_time() {
     let lab = Lab::start_with(&[("PAAS_KEEP_EVERY", "1s")]);
@@ -263,8 +293,8 @@ async fn a_repository_that_grew_is_tidied_unless_somebody_is_at_work_in_it() {
         unpack.stdin(fs::File::open(&aside).unwrap()).status().unwrap()
     };
     assert!(unpacked.success());
-    let owner = format!("--reference={}", repository.display());
-    let owned = Command::new("chown").args(["--recursive", &owner]).arg(repository.join("objects")).status();
+    let reference = format!("--reference={}", repository.display());
+    let owned = Command::new("chown").args(["--recursive", &reference]).arg(repository.join("objects")).status();
     assert!(owned.unwrap().success());
 
     let session = paas::git::Claim::on(&repository).unwrap();

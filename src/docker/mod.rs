@@ -120,6 +120,12 @@ impl Docker {
         answer.map(drop).map_err(|cause| DockerError::Unreachable { socket: self.socket.clone(), cause })
     }
 
+    /// The directory in which Docker keeps images and volumes; none when it does not say.
+    pub async fn root_directory(&self) -> Result<Option<PathBuf>, DockerError> {
+        let info = self.api().await?.info().await.map_err(|cause| self.failure("say where it keeps things", cause))?;
+        Ok(info.docker_root_dir.map(PathBuf::from))
+    }
+
     pub fn socket(&self) -> &Socket {
         &self.socket
     }

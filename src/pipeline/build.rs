@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::build_log::{Build, BuildFileError, BuildLog, BuildState, Builds, Loan};
 use super::console::Lines;
+use super::disk::{DiskFull, NoRoom};
 use super::places::Places;
 use super::release::{BuildOf, ReleaseError, json};
 use super::slug::{KnownSlug, KnownSlugs, SlugKey};
@@ -75,6 +76,8 @@ pub enum BuildError {
     #[error("the build was ended because it took longer than {after}")]
     TimedOut { after: Period },
     #[error(transparent)]
+    DiskFull(DiskFull),
+    #[error(transparent)]
     Source(#[from] GitError),
     #[error(transparent)]
     Docker(#[from] DockerError),
@@ -84,6 +87,14 @@ pub enum BuildError {
     Record(#[from] ReleaseError),
 }
 
+impl From<NoRoom> for BuildError {
+    fn from(error: NoRoom) -> Self {
+        match error {
+            NoRoom::Full(full) => Self::DiskFull(full),
+            NoRoom::Docker(error) => Self::Docker(error),
+        }
+    }
+}
 impl From<StoreError> for BuildError {
     fn from(error: StoreError) -> Self {
         Self::Record(error.into())
@@ -147,6 +158,7 @@ async fn build_anew(
     say: Say<'_>,
 ) -> Result<Built, BuildError> {
     let _turn = quota::build_turn(push, platform, say).await?;
+    super::disk::has_room(push, platform).await?;
     let builds = Builds { store: &*platform.store, places: Places::of(&push.tenant, &push.app) };
     let mut build = builds.begin(push, &slug, Timestamp::now()).await?;
     say(Progress::Step(format!("Building with {}", platform.builder.image)));

@@ -10,6 +10,7 @@ mod build_log;
 mod console;
 mod definition;
 mod deploy;
+mod disk;
 mod formation;
 mod keep;
 mod places;
@@ -47,6 +48,7 @@ pub use app_record::AppRecord;
 pub use build::BuildError;
 pub use build_log::{Build, BuildFileError, BuildState};
 pub use deploy::{Aftermath, DeployError};
+pub use disk::DiskFull;
 pub use formation::{Formation, FormationError};
 pub use keep::Keep;
 pub use progress::{Progress, Say};
@@ -111,6 +113,8 @@ pub struct Builder {
     pub memory: ByteSize,
     pub cpus: Option<f64>,
     pub processes: u32,
+    /// What has to be free on each disk before a build begins.
+    pub free: ByteSize,
 }
 
 /// When a release counts as serving, and when as failed.

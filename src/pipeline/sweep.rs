@@ -105,12 +105,12 @@ impl Sweep {
             self.caches(&mut swept).await,
             self.builds(&mut swept).await,
             self.slugs(&mut swept).await,
-            self.half_made(&mut swept),
-            // The longest comes last.
-            self.repositories(&mut swept),
         ] {
             swept.troubles.extend(stage.err());
         }
+        self.half_made(&mut swept);
+        // The longest comes last.
+        self.repositories(&mut swept);
         Ok(swept)
     }
 

@@ -234,11 +234,12 @@ impl Services {
             let mut stopped = stop_sshd.subscribe();
             self.sweep.repeat(FIRST_SWEEP.min(self.sweep_every), self.sweep_every, &mut stopped, &tell).await;
         };
-        let services = async {
+        // Large, and moved about by whoever awaits this.
+        let mut services = Box::pin(async {
             let (engine, sshd, ()) = tokio::join!(engine, sshd, sweep);
             (engine, sshd)
-        };
-        tokio::pin!(services, shutdown);
+        });
+        tokio::pin!(shutdown);
         let told_to_end = async {
             let mut serving = sshd_ready.subscribe();
             tokio::select! {

@@ -252,7 +252,7 @@ impl HookRun {
 
     /// Everything that the pipeline works with, from the settings and the accounts.
     async fn platform(&self) -> Result<Platform, Refusal> {
-        let Settings { home, docker, registry, build, deploy, .. } = &self.settings;
+        let Settings { home, docker, registry, build, limits, deploy, .. } = &self.settings;
         let (tenant, app) = (&self.push.repository.tenant, &self.push.repository.app);
         let store = SqliteStore::open(&home.store()).map_err(|error| Refusal::store(&error))?;
         let tenancy = self.tenancy(&store).await.map_err(|error| Refusal::of(error.to_string(), &error))?;
@@ -269,6 +269,7 @@ impl HookRun {
                 memory: build.memory,
                 cpus: build.cpus,
                 processes: build.processes,
+                free: limits.free,
             },
             deploy: DeployRules {
                 deadline: deploy.deadline.get(),

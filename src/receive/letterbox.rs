@@ -95,7 +95,7 @@ mod tests {
         let claim = Claim::make(&used, &rules).unwrap();
         // As of a session that was killed: its lock ends with it, its directory stays.
         drop(Claim::make(&left, &rules).unwrap());
-        assert_eq!(idle(home.path()), [left.clone()]);
+        assert_eq!(idle(home.path()), std::slice::from_ref(&left));
         sweep(home.path());
         assert!(used.is_dir() && !left.exists());
         claim.release().unwrap();

@@ -86,7 +86,7 @@ section!(Ssh { server: SshServer, config: PathBuf, listen: IpAddr, port: u16, ho
 section!(Engine { listen: IpAddr, port: u16, address: IpAddr, ports: PortRange });
 section!(Marathon { url: String, credentials: Secret });
 section!(Build { image: String, ca_bundle: PathBuf, timeout: Period, memory: ByteSize, cpus: Shares, processes: u32 });
-section!(Limits { pack: ByteSize, files: u64, unpacked: ByteSize });
+section!(Limits { pack: ByteSize, files: u64, unpacked: ByteSize, free: ByteSize });
 section!(Deploy { deadline: Period, settle: Period, retries: u32, patience: Period });
 section!(Keep { slugs: u32, builds: u32, build_age: Period, every: Period });
 

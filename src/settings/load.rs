@@ -252,6 +252,7 @@ impl Draft {
                 pack: or(self.limits.pack, ByteSize::mib(2 << 10)),
                 files: or(self.limits.files, 200_000),
                 unpacked: or(self.limits.unpacked, ByteSize::mib(4 << 10)),
+                free: or(self.limits.free, ByteSize::mib(1 << 10)),
             },
             deploy: DeploySettings {
                 deadline: or(self.deploy.deadline, Period::from_secs(5 * 60)),

@@ -112,6 +112,8 @@ pub struct Limits {
     pub files: u64,
     /// Default 4 GiB.
     pub unpacked: ByteSize,
+    /// No build begins with less than this free on the disk of Docker or of the repositories. Default 1 GiB.
+    pub free: ByteSize,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -76,8 +76,9 @@ impl Sweep {
     }
 
     fn build_files(&self) -> Vec<BuildFiles> {
-        let below = |directory: &Path| directories(directory).filter_map(named::<AppName>).collect::<Vec<_>>();
-        let tenants = directories(&self.logs).filter_map(named::<TenantName>);
+        let below =
+            |directory: &Path| directories(directory).filter_map(|entry| named::<AppName>(&entry)).collect::<Vec<_>>();
+        let tenants = directories(&self.logs).filter_map(|entry| named::<TenantName>(&entry));
         let apps = tenants.flat_map(|(tenant, directory)| {
             below(&directory).into_iter().map(move |(app, directory)| BuildFiles::of(tenant.clone(), app, directory))
         });
@@ -85,18 +86,17 @@ impl Sweep {
     }
 
     /// Repositories that were being made or removed when their process was killed.
-    pub(super) fn half_made(&self, swept: &mut Swept) -> Result<(), SweepError> {
+    pub(super) fn half_made(&self, swept: &mut Swept) {
         let tenants = directories(&self.repositories).map(|entry| entry.path());
         for directory in tenants.chain([self.letterboxes.clone()]) {
             for entry in directories(&directory).filter(is_half_made) {
                 swept.tried(Kind::HalfMade, self.remove_all(&entry.path()));
             }
         }
-        Ok(())
     }
 
     /// Tidies the repositories that have grown, but none in which somebody is at work.
-    pub(super) fn repositories(&self, swept: &mut Swept) -> Result<(), SweepError> {
+    pub(super) fn repositories(&self, swept: &mut Swept) {
         for tenant in directories(&self.repositories) {
             for entry in directories(&tenant.path()) {
                 let path = entry.path();
@@ -105,7 +105,6 @@ impl Sweep {
                 }
             }
         }
-        Ok(())
     }
 
     fn tidy(&self, repository: &Path) -> Result<bool, GitError> {
@@ -167,7 +166,7 @@ fn directories(directory: &Path) -> impl Iterator<Item = DirEntry> {
     entries(directory).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
 }
 
-fn named<Name: std::str::FromStr>(entry: DirEntry) -> Option<(Name, PathBuf)> {
+fn named<Name: std::str::FromStr>(entry: &DirEntry) -> Option<(Name, PathBuf)> {
     Some((entry.file_name().to_str()?.parse().ok()?, entry.path()))
 }
 
