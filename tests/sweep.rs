@@ -12,6 +12,7 @@ use crate::support::builder::{TestBuilder, docker};
 use crate::support::http::{address_of, get};
 use crate::support::platform::{Said, TestKey, TestPlatform};
 use crate::support::project::Project;
+use crate::support::registry::TestRegistry;
 
 /// A platform with the tenant `dev`, whose builder is one of a few files.
 struct Lab {
@@ -218,6 +219,25 @@ async fn a_slug_that_a_push_under_way_may_have_found_waits_for_its_end() {
     drop(living);
     assert_eq!(lab.sweep(&[]).ok().out, "removed old slugs: 1\n");
     assert_eq!(lab.slugs().len(), 2);
+}
+
+#[test]
+fn a_published_slug_goes_by_all_of_its_names() {
+    let registry = TestRegistry::start();
+    let lab = Lab::start_with(&[("PAAS_KEEP_SLUGS", "2"), ("PAAS_REGISTRY", &registry.host())]);
+    let project = app("version 1");
+    let mut addresses = Vec::new();
+    for version in 2..=4 {
+        change(&project, &format!("version {version}"));
+        addresses = ["shop", "twin"].map(|app| lab.push(&project, app)).to_vec();
+    }
+    assert_eq!(lab.slugs().len(), 3, "each is both apps'");
+    assert_eq!(lab.sweep(&[]).ok().out, "removed old slugs: 1\n");
+    assert_eq!(lab.slugs().len(), 2);
+    assert_eq!(lab.sweep(&[]).ok().out, "nothing to sweep\n");
+    for address in addresses {
+        assert_eq!(get(address_of(&address), "/", None).unwrap().body, "version 4");
+    }
 }
 
 #[tokio::test]

@@ -144,7 +144,7 @@ impl Docker {
     /// Removes the image by all of its names, unless a container has it; says whether it is gone. Images below it
     /// stay, also those without a name.
     pub async fn remove_unused_image(&self, image: &ListedImage) -> Result<bool, DockerError> {
-        for name in image.tags.iter().map(String::as_str).chain([image.id.as_str()]) {
+        for name in image.tags.iter().chain(&image.digests).map(String::as_str).chain([image.id.as_str()]) {
             let options = RemoveImageOptionsBuilder::new().noprune(true).build();
             match self.api().await?.remove_image(name, Some(options), None).await {
                 Ok(_) => {}
