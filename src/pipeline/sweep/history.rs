@@ -138,7 +138,7 @@ impl Sweep {
 
 fn made(build: &Build) -> Option<Use> {
     match &build.state {
-        BuildState::Succeeded { at, image } => Some(Use { image: image.clone(), at: *at }),
+        BuildState::Succeeded { at, image, .. } => Some(Use { image: image.clone(), at: *at }),
         _ => None,
     }
 }
