@@ -122,6 +122,7 @@ pub(super) async fn build(
         )));
         return Ok(known.into_built(slug));
     }
+    super::disk::has_room(push, platform).await?;
     build_anew(&builder, slug, source, push, platform, say).await
 }
 
@@ -158,7 +159,6 @@ async fn build_anew(
     say: Say<'_>,
 ) -> Result<Built, BuildError> {
     let _turn = quota::build_turn(push, platform, say).await?;
-    super::disk::has_room(push, platform).await?;
     let builds = Builds { store: &*platform.store, places: Places::of(&push.tenant, &push.app) };
     let mut build = builds.begin(push, &slug, Timestamp::now()).await?;
     say(Progress::Step(format!("Building with {}", platform.builder.image)));
