@@ -34,6 +34,7 @@ complete -c paas -n "__fish_paas_needs_command" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_needs_command" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_needs_command" -f -a "apps" -d 'The apps of a tenant: the tokens by which others deploy them'
 complete -c paas -n "__fish_paas_needs_command" -f -a "audit" -d 'Show who changed what, when and from where, and what was refused'
+complete -c paas -n "__fish_paas_needs_command" -f -a "builds" -d 'List and cancel the builds of an app, and show their logs'
 complete -c paas -n "__fish_paas_needs_command" -f -a "down" -d 'End the running platform; apps keep running'
 complete -c paas -n "__fish_paas_needs_command" -f -a "init" -d 'Write a commented paas.yml and add the git remotes to push to'
 complete -c paas -n "__fish_paas_needs_command" -f -a "install" -d 'Make this machine a receive host: people push to its own sshd'
@@ -79,6 +80,61 @@ complete -c paas -n "__fish_paas_using_subcommand audit" -s q -l quiet -d 'Say n
 complete -c paas -n "__fish_paas_using_subcommand audit" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_using_subcommand audit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c paas -n "__fish_paas_using_subcommand audit" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -l tenant -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -l app -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -f -a "list" -d 'List the builds, the newest first'
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -f -a "show" -d 'Show all that is known of a build'
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -f -a "log" -d 'Show what a build said'
+complete -c paas -n "__fish_paas_using_subcommand builds; and not __fish_seen_subcommand_from list show log cancel" -f -a "cancel" -d 'End a build that is under way or waits for its turn'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from list" -l tenant -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from list" -l app -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from list" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from list" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from list" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from list" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from list" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from show" -l tenant -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from show" -l app -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from show" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from show" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from show" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from show" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from show" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from log" -l tenant -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from log" -l app -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from log" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from log" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from log" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from log" -s f -l follow -d 'Go on until the build has ended'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from log" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from log" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from log" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from log" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from log" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from cancel" -l tenant -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from cancel" -l app -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from cancel" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from cancel" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from cancel" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from cancel" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from cancel" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from cancel" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from cancel" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c paas -n "__fish_paas_using_subcommand builds; and __fish_seen_subcommand_from cancel" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand down" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
 complete -c paas -n "__fish_paas_using_subcommand down" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
 complete -c paas -n "__fish_paas_using_subcommand down" -l client -d 'What the `paas` of a laptop tells of itself' -r
