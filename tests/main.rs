@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop here")]
 #![allow(unreachable_pub, reason = "in a binary `pub` says what a support file offers; nothing leaves the crate")]
 
+mod builds;
 mod deploy_tokens;
 mod e2e;
 mod engine;

@@ -13,6 +13,7 @@ use crate::ui::{Closed, Exit, Failure};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Right {
     Read,
+    Push,
     Manage,
     Delete,
     CreateTenant,
@@ -54,6 +55,7 @@ impl Deed {
     fn action(&self) -> Option<Action<'_>> {
         Some(match self.right {
             Right::Read => Action::Read(self.tenant.as_ref()?),
+            Right::Push => Action::Push(self.tenant.as_ref()?),
             Right::Manage => Action::Manage(self.tenant.as_ref()?),
             Right::Delete => Action::Delete(self.tenant.as_ref()?),
             Right::CreateTenant => Action::CreateTenant,
@@ -117,7 +119,8 @@ async fn refusal(store: &dyn Store, caller: &Caller, deed: &Deed) -> anyhow::Res
             .advise("ask one of them"));
     };
     if access::may(store, caller, Action::Read(tenant)).await? {
-        let what = format!("`paas {}` needs to be an owner of tenant `{tenant}`", deed.what);
+        let who = if deed.right == Right::Push { "a developer" } else { "an owner" };
+        let what = format!("`paas {}` needs to be {who} of tenant `{tenant}`", deed.what);
         return Ok(Failure::new(Exit::Refused, what).advise("`paas tenant members list` shows who is one"));
     }
     Ok(super::tenant::not_there(tenant))

@@ -7,6 +7,7 @@
 
 mod apps;
 mod audit;
+mod builds;
 mod client;
 mod deed;
 mod destination;
@@ -98,6 +99,7 @@ struct Global {
 enum Noun {
     Apps(apps::Apps),
     Audit(audit::Audit),
+    Builds(builds::AppBuilds),
     Down(down::Down),
     Init(init::Init),
     Install(install::Install),
@@ -129,9 +131,13 @@ impl Noun {
                 Place::Here
             }
             Self::Init(_) => Place::WorkTree,
-            Self::Apps(_) | Self::Audit(_) | Self::Keys(_) | Self::Status(_) | Self::Tenant(_) | Self::Users(_) => {
-                Place::Host
-            }
+            Self::Apps(_)
+            | Self::Audit(_)
+            | Self::Builds(_)
+            | Self::Keys(_)
+            | Self::Status(_)
+            | Self::Tenant(_)
+            | Self::Users(_) => Place::Host,
         }
     }
 
@@ -147,6 +153,7 @@ impl Noun {
             | Self::Up(_) => return None,
             Self::Apps(apps) => apps.deed(),
             Self::Audit(audit) => audit.deed(),
+            Self::Builds(builds) => builds.deed(),
             Self::Keys(keys) => keys.deed(caller),
             Self::Status(_) => Deed::look(Right::SeeHost, "status"),
             Self::Tenant(tenant) => tenant.deed(),
@@ -172,6 +179,7 @@ impl Noun {
         match self {
             Self::Apps(apps) => apps.run(&world.settings()?, &world.caller, ui).await,
             Self::Audit(audit) => audit.run(&world.settings()?, &world.caller, ui).await,
+            Self::Builds(builds) => builds.run(&world.settings()?, &world.caller, ui).await,
             Self::Down(down) => down.run(&world.settings()?, ui).await,
             Self::Init(init) => init.run(&world.settings()?, world.host, ui).await,
             Self::Install(install) => install.run(world.home, world.vars, ui).await,
@@ -199,6 +207,7 @@ impl Noun {
     fn subject(&mut self) -> Subject<'_> {
         match self {
             Self::Apps(apps) => apps.subject(),
+            Self::Builds(builds) => builds.subject(),
             Self::Tenant(tenant) => tenant.subject(),
             _ => Subject::default(),
         }

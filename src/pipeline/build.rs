@@ -18,7 +18,7 @@ use super::places::Places;
 use super::release::{BuildOf, ReleaseError, json};
 use super::slug::{KnownSlug, KnownSlugs, SlugKey};
 use super::source::Source;
-use super::{Platform, Progress, Push, Say, quota};
+use super::{Platform, Progress, Push, Say, cancel, quota};
 use crate::docker::{
     BuildContainer, BuildContainerSpec, ContainerEnd, ContainerOutput, DockerError, Image, Job, labels,
 };
@@ -75,6 +75,8 @@ pub enum BuildError {
     OutOfMemory { status: i64, limit: ByteSize },
     #[error("the build was ended because it took longer than {after}")]
     TimedOut { after: Period },
+    #[error("build cancelled by {by}")]
+    Cancelled { by: String },
     #[error(transparent)]
     DiskFull(DiskFull),
     #[error(transparent)]
@@ -158,20 +160,27 @@ async fn build_anew(
     platform: &Platform,
     say: Say<'_>,
 ) -> Result<Built, BuildError> {
-    let _turn = quota::build_turn(push, platform, say).await?;
     let builds = Builds { store: &*platform.store, places: Places::of(&push.tenant, &push.app) };
-    let mut build = builds.begin(push, &slug, Timestamp::now()).await?;
-    say(Progress::Step(format!("Building with {}", platform.builder.image)));
-    let site = Site { builder, slug: &slug, source, push, platform, number: build.number };
-    match site.limited(say).await {
+    let waits = platform.tenancy.quota.builds.is_some();
+    let state = if waits { BuildState::Queued } else { BuildState::Running };
+    let mut build = builds.begin(push, &slug, state, Timestamp::now()).await?;
+    let site = Site { builder, slug: &slug, source, push, platform, builds: &builds, number: build.number };
+    let (outcome, mut log) = match BuildLog::create(&platform.build_logs, build.number) {
+        Ok(mut log) => (site.until_cancelled(&mut build, &mut log, say).await, Some(log)),
+        Err(error) => (Err(error.into()), None),
+    };
+    let outcome = match outcome {
+        Ok(made) => site.succeeded(made, &mut build).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
         Ok(made) => {
-            builds.end(&mut build, BuildState::Succeeded { at: Timestamp::now(), image: made.image.clone() }).await?;
             let known = made.known(&build, push);
             remember(&slug, known.clone(), platform).await?;
             Ok(known.into_built(slug))
         }
         Err(error) => {
-            builds.end(&mut build, BuildState::Failed { at: Timestamp::now(), reason: error.to_string() }).await?;
+            let error = site.failed(error, &mut build, log.as_mut()).await?;
             say(Progress::Detail(format!("the log is kept as build {}", build.number)));
             Err(error)
         }
@@ -181,6 +190,8 @@ async fn build_anew(
 /// What a build made.
 struct Made {
     image: ImageId,
+    /// What it added to the builder.
+    size: ByteSize,
     default_processes: BTreeMap<ProcessType, String>,
 }
 
@@ -211,6 +222,7 @@ struct Site<'a> {
     source: &'a Source,
     push: &'a Push,
     platform: &'a Platform,
+    builds: &'a Builds<'a>,
     number: u32,
 }
 
@@ -220,20 +232,62 @@ impl Site<'_> {
         self.source.build_timeout.map_or(most, |asked| asked.min(most))
     }
 
-    /// Builds within the time there is; the container ends with the wait for it.
-    async fn limited(&self, say: Say<'_>) -> Result<Made, BuildError> {
-        let mut log = BuildLog::create(&self.platform.build_logs, self.number)?;
-        let outcome = if let Ok(outcome) = tokio::time::timeout(self.limit(), self.make(&mut log, say)).await {
-            outcome
-        } else {
-            // Dropping the build began this; here it is waited for.
-            super::abandon(&self.platform.docker, &self.push.push).await?;
-            Err(BuildError::TimedOut { after: Period::from_secs(self.limit().as_secs()) })
+    /// Builds, unless somebody cancels it, also while it waits for its turn.
+    async fn until_cancelled(&self, build: &mut Build, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
+        let path = BuildLog::path(&self.platform.build_logs, self.number);
+        let by = tokio::select! {
+            outcome = self.in_turn(build, log, say) => return outcome,
+            by = cancel::wished(self.builds, self.number, &path) => by,
         };
-        if let Err(error) = &outcome {
-            log.line(&error.to_string())?;
+        // Dropping the build began this; here it is waited for.
+        super::abandon(&self.platform.docker, &self.push.push).await?;
+        Err(BuildError::Cancelled { by })
+    }
+
+    async fn in_turn(&self, build: &mut Build, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
+        let _turn = quota::build_turn(self.push, self.platform, say).await?;
+        if build.state == BuildState::Queued {
+            build.started = Timestamp::now();
+            self.builds.mark(build, BuildState::Running).await?;
         }
-        outcome
+        say(Progress::Step(format!("Building with {}", self.platform.builder.image)));
+        self.limited(log, say).await
+    }
+
+    /// Builds within the time there is; the container ends with the wait for it.
+    async fn limited(&self, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
+        if let Ok(outcome) = tokio::time::timeout(self.limit(), self.make(log, say)).await {
+            return outcome;
+        }
+        super::abandon(&self.platform.docker, &self.push.push).await?;
+        Err(BuildError::TimedOut { after: Period::from_secs(self.limit().as_secs()) })
+    }
+
+    /// Keeps what was made. Of a build that was cancelled at its very end nothing is kept.
+    async fn succeeded(&self, made: Made, build: &mut Build) -> Result<Made, BuildError> {
+        let (image, bytes) = (made.image.clone(), Some(made.size.get()));
+        let marked = self.builds.mark(build, BuildState::Succeeded { at: Timestamp::now(), image, bytes }).await;
+        if marked.is_err() {
+            self.platform.docker.remove_image(made.image.as_str()).await?;
+        }
+        marked.map(|()| made)
+    }
+
+    /// Keeps why there is nothing, and gives it: a container that somebody ended looks like a build that failed.
+    async fn failed(
+        &self,
+        error: BuildError,
+        build: &mut Build,
+        log: Option<&mut BuildLog>,
+    ) -> Result<BuildError, BuildError> {
+        let cancelled = self.builds.cancelled_by(self.number).await?;
+        let error = cancelled.map_or(error, |by| BuildError::Cancelled { by });
+        let reason = error.to_string();
+        if let Some(log) = log {
+            log.line(&reason)?;
+        }
+        let marked = self.builds.mark(build, BuildState::Failed { at: Timestamp::now(), reason }).await;
+        Ok(marked.err().unwrap_or(error))
     }
 
     async fn make(&self, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
@@ -245,7 +299,8 @@ impl Site<'_> {
         // Removed before anything is told, so that who hears of the failure finds nothing left.
         container.remove().await?;
         let made = made?;
-        self.tell(&made.image, began.elapsed(), say).await?;
+        let (slug, took) = (short(&made.image), began.elapsed().as_secs_f64());
+        say(Progress::Step(format!("Slug {slug} {} in {took:.1} s", made.size)));
         Ok(made)
     }
 
@@ -255,7 +310,9 @@ impl Site<'_> {
         self.judge(&container.ended().await?, complaint)?;
         let release = container.file(BUILDPACK_RELEASE, BUILDPACK_RELEASE_BYTES).await?;
         let image = container.commit(self.builder, self.slug_labels()).await?;
-        Ok(Made { image, default_processes: release.map_or_else(BTreeMap::new, |text| default_processes(&text)) })
+        let size = self.added_by(&image).await?;
+        let default_processes = release.map_or_else(BTreeMap::new, |text| default_processes(&text));
+        Ok(Made { image, size, default_processes })
     }
 
     fn judge(&self, end: &ContainerEnd, complaint: Option<String>) -> Result<(), BuildError> {
@@ -314,11 +371,9 @@ impl Site<'_> {
         self.labels([(labels::SLUG, self.slug.to_string()), (labels::PUSH, String::new())])
     }
 
-    async fn tell(&self, image: &ImageId, took: Duration, say: Say<'_>) -> Result<(), BuildError> {
+    async fn added_by(&self, image: &ImageId) -> Result<ByteSize, BuildError> {
         let all = self.platform.docker.image(image.as_str()).await?.map_or(0, |image| image.bytes);
-        let own = ByteSize::new(all.saturating_sub(self.builder.bytes));
-        say(Progress::Step(format!("Slug {} {own} in {:.1} s", short(image), took.as_secs_f64())));
-        Ok(())
+        Ok(ByteSize::new(all.saturating_sub(self.builder.bytes)))
     }
 }
 

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Push;
 use super::app_record::AppRecord;
+use super::build::BuildError;
 use super::places::Places;
 use super::release::{ReleaseError, json};
 use super::slug::SlugKey;
 use crate::model::{CommitId, ImageId, UserName};
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Change, Store, StoreError, Version};
 
 /// One build, as the store remembers it. Builds are numbered per app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,20 +33,58 @@ pub struct Build {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "state")]
 pub enum BuildState {
+    /// It waits for its turn among the tenant's builds.
+    Queued,
     Running,
     Succeeded {
         at: Timestamp,
         image: ImageId,
+        /// What it added to the builder; unknown of builds from before this was noted.
+        #[serde(default)]
+        bytes: Option<u64>,
     },
     Failed {
         at: Timestamp,
         reason: String,
     },
-    /// Its push was cut off; when the next one came, it was found so.
+    /// Somebody ended it; its push may need an instant more to hear of it.
+    Cancelled {
+        at: Timestamp,
+        /// As the audit log names them.
+        by: String,
+    },
+    /// Its push was cut off; when the next one came, or somebody asked, it was found so.
     Abandoned,
 }
 
-/// The builds of one app. Whoever writes holds the app's lease.
+impl BuildState {
+    /// As the record spells it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// When it ended, where anybody was there to see.
+    pub fn ended(&self) -> Option<Timestamp> {
+        match self {
+            Self::Succeeded { at, .. } | Self::Failed { at, .. } | Self::Cancelled { at, .. } => Some(*at),
+            Self::Queued | Self::Running | Self::Abandoned => None,
+        }
+    }
+
+    /// By its own word; whether its push lives says the app's lease.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// The builds of one app. Whoever writes holds the app's lease, but for whoever cancels one.
 #[derive(Debug)]
 pub(super) struct Builds<'a> {
     pub store: &'a dyn Store,
@@ -53,8 +92,14 @@ pub(super) struct Builds<'a> {
 }
 
 impl Builds<'_> {
-    /// Numbers and records a build that begins.
-    pub(super) async fn begin(&self, push: &Push, slug: &SlugKey, now: Timestamp) -> Result<Build, ReleaseError> {
+    /// Numbers and records a build that begins, or that waits for its turn.
+    pub(super) async fn begin(
+        &self,
+        push: &Push,
+        slug: &SlugKey,
+        state: BuildState,
+        now: Timestamp,
+    ) -> Result<Build, ReleaseError> {
         self.store.ensure(&self.places.builds()).await?;
         loop {
             let record = AppRecord::read(self.store, &self.places).await?;
@@ -65,7 +110,7 @@ impl Builds<'_> {
                 user: push.user.clone(),
                 push: push.push.to_string(),
                 started: now,
-                state: BuildState::Running,
+                state: state.clone(),
             };
             let counted = AppRecord { builds: build.number, ..record.value.clone() };
             let path = self.places.build(build.number);
@@ -78,28 +123,57 @@ impl Builds<'_> {
         }
     }
 
-    pub(super) async fn end(&self, build: &mut Build, state: BuildState) -> Result<(), ReleaseError> {
-        build.state = state;
-        let path = self.places.build(build.number);
-        self.store.put(&path, json(build), None).await.map_err(ReleaseError::from)
+    /// A build and the version of its record.
+    pub(super) async fn read(&self, number: u32) -> Result<Option<(Build, Version)>, ReleaseError> {
+        let path = self.places.build(number);
+        let Some(record) = self.store.get(&path).await? else { return Ok(None) };
+        let cause = |cause| ReleaseError::Unreadable { path: path.to_string(), cause };
+        Ok(Some((serde_json::from_slice(&record.value).map_err(cause)?, record.version)))
     }
 
-    /// Marks the newest build as abandoned if it never ended, and gives its push's id.
+    /// Who cancelled the build, if somebody did.
+    pub(super) async fn cancelled_by(&self, number: u32) -> Result<Option<String>, ReleaseError> {
+        Ok(match self.read(number).await?.map(|(build, _)| build.state) {
+            Some(BuildState::Cancelled { by, .. }) => Some(by),
+            _ => None,
+        })
+    }
+
+    /// Gives the build another state, unless somebody cancelled it meanwhile: then it keeps that.
+    pub(super) async fn mark(&self, build: &mut Build, state: BuildState) -> Result<(), BuildError> {
+        let path = self.places.build(build.number);
+        loop {
+            let (kept, version) = self.read(build.number).await?.ok_or_else(|| StoreError::NotFound(path.clone()))?;
+            if let BuildState::Cancelled { by, .. } = kept.state {
+                return Err(BuildError::Cancelled { by });
+            }
+            build.state = state.clone();
+            match self.store.put(&path, json(build), Some(version)).await {
+                Err(StoreError::Changed(_)) => {}
+                done => return done.map_err(BuildError::from),
+            }
+        }
+    }
+
+    /// Marks the newest build as abandoned if it never ended, and gives its push's id; also that of a cancelled one,
+    /// for whoever cancelled it may not have come to its container.
     pub(super) async fn abandon_unfinished(&self) -> Result<Option<String>, ReleaseError> {
         let newest = AppRecord::read(self.store, &self.places).await?.value.builds;
-        let path = self.places.build(newest);
-        let Some(record) = (if newest == 0 { None } else { self.store.get(&path).await? }) else { return Ok(None) };
-        let cause = |cause| ReleaseError::Unreadable { path: path.to_string(), cause };
-        let mut build: Build = serde_json::from_slice(&record.value).map_err(cause)?;
-        if build.state != BuildState::Running {
-            return Ok(None);
+        let Some((mut build, _)) = self.read(newest).await? else { return Ok(None) };
+        match build.state {
+            BuildState::Queued | BuildState::Running => {
+                build.state = BuildState::Abandoned;
+                self.store.put(&self.places.build(newest), json(&build), None).await?;
+                Ok(Some(build.push))
+            }
+            BuildState::Cancelled { .. } => Ok(Some(build.push)),
+            BuildState::Succeeded { .. } | BuildState::Failed { .. } | BuildState::Abandoned => Ok(None),
         }
-        self.end(&mut build, BuildState::Abandoned).await?;
-        Ok(Some(build.push))
     }
 }
 
-/// The file that keeps what a build said.
+/// The file that keeps what a build said. It is closed when the build's end is in the store, or with the push that dies:
+/// by that a follower knows.
 #[derive(Debug)]
 pub(super) struct BuildLog {
     path: PathBuf,
@@ -123,10 +197,15 @@ impl BuildLog {
     /// Makes the log of a new build, and the directory of logs with it.
     pub(super) fn create(logs: &Path, build: u32) -> Result<Self, BuildFileError> {
         DirBuilder::new().recursive(true).mode(0o700).create(logs).map_err(at(logs))?;
-        let path = logs.join(format!("{build}.log"));
+        let path = Self::path(logs, build);
         let file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(at(&path))?;
         Ok(Self { path, file })
+    }
+
+    /// Where it is among the app's logs.
+    pub(super) fn path(logs: &Path, build: u32) -> PathBuf {
+        logs.join(format!("{build}.log"))
     }
 
     pub(super) fn line(&mut self, line: &str) -> Result<(), BuildFileError> {

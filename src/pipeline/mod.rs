@@ -7,12 +7,15 @@
 mod app_record;
 mod build;
 mod build_log;
+mod builds;
+mod cancel;
 mod console;
 mod definition;
 mod deploy;
 mod disk;
 mod formation;
 mod keep;
+mod log_watch;
 mod places;
 mod progress;
 mod publish;
@@ -47,6 +50,7 @@ use release::{Draft, Releases};
 pub use app_record::AppRecord;
 pub use build::BuildError;
 pub use build_log::{Build, BuildFileError, BuildState};
+pub use builds::{BuildHistory, BuildsError, LogReader};
 pub use deploy::{Aftermath, DeployError};
 pub use disk::DiskFull;
 pub use formation::{Formation, FormationError};
@@ -253,6 +257,7 @@ impl PushError {
             Self::OverQuota { cause, .. } => return one_line(&cause.to_string()),
             Self::InUse(error) => ("the quota cannot be checked", error),
             Self::Formation(error) => return one_line(&error.to_string()),
+            Self::Build(error @ BuildError::Cancelled { .. }) => return one_line(&error.to_string()),
             Self::Source(error) => ("source refused", error),
             Self::Build(error) => ("build failed", error),
             Self::Publish(error) => ("publishing failed", error),
