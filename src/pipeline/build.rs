@@ -181,7 +181,7 @@ async fn build_anew(
         }
         Err(error) => {
             let error = site.failed(error, &mut build, log.as_mut()).await?;
-            say(Progress::Detail(format!("the log is kept as build {}", build.number)));
+            say(Progress::Detail(format!("`paas builds log {}` shows this again", build.number)));
             Err(error)
         }
     }
@@ -239,8 +239,8 @@ impl Site<'_> {
             outcome = self.in_turn(build, log, say) => return outcome,
             by = cancel::wished(self.builds, self.number, &path) => by,
         };
-        // Dropping the build began this; here it is waited for.
-        super::abandon(&self.platform.docker, &self.push.push).await?;
+        // Dropping the build began this; here it is waited for, also for a container that Docker was only just making.
+        self.platform.docker.sweep(&[(labels::PUSH, &self.push.push.to_string())]).await?;
         Err(BuildError::Cancelled { by })
     }
 
