@@ -26,7 +26,7 @@ fn app(script: &str) -> Project {
 
 /// Waits until `found` gives something.
 #[track_caller]
-fn eventually<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
+fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = found() {
@@ -44,6 +44,9 @@ impl Beside {
     fn start(command: &mut Command) -> Self {
         command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self(Some(command.spawn().unwrap()))
+    }
+    fn has_ended(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some())
     }
     fn end(mut self) -> std::process::Output {
         self.0.take().unwrap().wait_with_output().unwrap()
@@ -181,4 +184,36 @@ fn a_build_whose_push_was_killed_is_told_as_abandoned_and_its_follower_ends() {
     assert_eq!(states(&alice), [(1, "abandoned".to_owned())]);
     let _ = builds(&alice, &["cancel", "1"]).fails(3, &["was abandoned by its push"]);
     eventually("no container is left", || platform.builds().is_empty().then_some(()));
+}
+
+#[test]
+fn a_follower_is_sent_away_when_they_may_not_read_any_more_and_is_nothing_on_the_host_when_gone() {
+    let builder = TestBuilder::make();
+    let platform = TestPlatform::start_with(&[("PAAS_BUILD_IMAGE", builder.name())]);
+    let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
+    let _ = alice.paas(["tenant", "create", "dev"]).ok();
+    let (bobs, carols) = (platform.key_of("bob"), platform.key_of("carol"));
+    for name in ["bob", "carol"] {
+        let _ = alice.paas(["tenant", "members", "add", "--tenant", "dev", name, "--role", "viewer"]).ok();
+    }
+    let chatty = app("while true; do echo tick; sleep 0.1; done\n");
+    let pushed = push(&chatty, &alice, &platform.remote("dev", "shop"));
+    eventually("the build is listed", || (states(&alice) == [(1, "running".to_owned())]).then_some(()));
+    let words = "builds log --follow --tenant dev --app shop";
+    let session = |name: &str| {
+        let session = format!("session --user {name}");
+        platform.processes().iter().any(|line| line.contains(&session))
+    };
+    let follow = |key| Beside::start(platform.ssh_process(key, words).stdin(Stdio::null()));
+    let (bob, mut carol) = (follow(&bobs), follow(&carols));
+    eventually("both follow", || (session("bob") && session("carol")).then_some(()));
+
+    drop(bob);
+    eventually("nothing is left of bob", || (!session("bob")).then_some(()));
+    let _ = alice.paas(["tenant", "members", "remove", "--tenant", "dev", "carol"]).ok();
+    eventually("carol is sent away", || carol.has_ended().then_some(()));
+    let _ = Said::from(carol.end()).fails(3, &["there is no tenant `dev`"]);
+    assert_eq!(states(&alice), [(1, "running".to_owned())], "the build is none of their business");
+    let _ = builds(&alice, &["cancel"]).ok();
+    Pushed::from(&pushed.end()).is_rejected_with("(build cancelled by alice)");
 }

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::deed::{Deed, Right};
+use super::deed::{self, Deed, Right};
 use super::subject::{OfApp, OfTenant, Subject, no_app_named, no_tenant_named};
-use crate::accounts::access::{self, Action, Caller};
+use crate::accounts::access::Caller;
 use crate::docker::{Docker, Socket};
 use crate::model::{AppName, ByteSize, CommitId, ImageId, TenantName, UserName};
 use crate::pipeline::{Build, BuildHistory, BuildState, BuildsError, LogReader};
 use crate::settings::Settings;
 use crate::store::{SqliteStore, Store};
-use crate::ui::{Answer, Exit, Failure, Table, Ui};
+use crate::ui::{Answer, Closed, Exit, Failure, Table, Ui, hung_up};
 
 /// How long somebody who may not read any more may still see lines of a log that they follow.
 const TRUST: Duration = Duration::from_secs(1);
@@ -194,10 +194,11 @@ impl AppBuilds {
     }
 
     pub(super) async fn run(self, settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Result<()> {
+        let deed = self.deed();
         let tenant = self.of.tenant.ok_or_else(no_tenant_named)?;
         let store = super::tenant::store_with(settings, &tenant).await?;
         let app = self.app.app.ok_or_else(no_app_named)?;
-        let desk = Desk { settings, caller, store: &store, tenant: &tenant, app: &app };
+        let desk = Desk { settings, caller, deed: &deed, store: &store, tenant: &tenant, app: &app };
         match self.verb {
             Verb::List => desk.list(ui).await,
             Verb::Show { number } => {
@@ -214,6 +215,7 @@ impl AppBuilds {
 struct Desk<'a> {
     settings: &'a Settings,
     caller: &'a Caller,
+    deed: &'a Deed,
     store: &'a SqliteStore,
     tenant: &'a TenantName,
     app: &'a AppName,
@@ -247,7 +249,10 @@ impl Desk<'_> {
             }
             return Ok(());
         }
-        self.follow(&mut log, ui).await?;
+        tokio::select! {
+            followed = self.follow(&mut log, ui) => followed?,
+            () = hung_up() => return Err(Closed.into()),
+        }
         let View { number, state, took, .. } =
             View::of(history.get(build.number).await.map_err(explained)?, Timestamp::now());
         let took = took.map_or_else(String::new, |seconds| format!(" after {seconds:.1} s"));
@@ -259,9 +264,7 @@ impl Desk<'_> {
         let mut asked = Instant::now();
         while let Some(line) = log.next().await.map_err(explained)? {
             if asked.elapsed() > TRUST {
-                if !access::may(self.store, self.caller, Action::Read(self.tenant)).await? {
-                    return Err(super::tenant::not_there(self.tenant).into());
-                }
+                deed::admit(self.settings, self.caller, self.deed).await?;
                 asked = Instant::now();
             }
             ui.answer(&Line(line))?;
