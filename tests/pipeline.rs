@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use paas::docker::{Docker, Socket};
 use paas::git::Repository;
 use paas::marathon::{
@@ -21,8 +22,8 @@ use paas::marathon::{
 };
 use paas::model::{ByteSize, ImageRef, Quota, ReleaseNumber};
 use paas::pipeline::{
-    Builder, DeployRules, Permission, Platform, Progress, Push, PushError, PushId, PushOptions, Registry, Release,
-    ReleaseState, Released, Tenancy, abandon, run,
+    BuildHistory, Builder, DeployRules, Permission, Platform, Progress, Push, PushError, PushId, PushOptions, Registry,
+    Release, ReleaseState, Released, Tenancy, abandon, run,
 };
 use paas::store::{BoxedCause, SqliteStore, StorePath};
 use tempfile::TempDir;
@@ -346,6 +347,33 @@ async fn a_build_ends_when_its_time_is_over() {
     let outcome = lab.push(&app("echo waiting; sleep 600")).await;
     assert_eq!(outcome.reason(), "build failed: the build was ended because it took longer than 1s");
     assert_eq!(lab.containers(), "");
+}
+
+#[tokio::test]
+async fn a_build_that_is_cancelled_when_its_slug_is_there_already_leaves_none() {
+    let lab = Lab::new();
+    let project = app("true");
+    let push = Lab::push_of(&project, PushOptions::default());
+    let (store, logs) = (Arc::clone(&lab.platform.store), lab.platform.build_logs.clone());
+    let (tenant, app) = (push.tenant.clone(), push.app.clone());
+    // The pipeline waits for what it tells, so this comes between the slug and the record of it.
+    let cancel = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let history = BuildHistory::of(&*store, &tenant, &app, logs.clone());
+        // Not the pipeline's, whose connections stand still meanwhile.
+        let docker = Docker::at(Socket("/var/run/docker.sock".into()));
+        runtime.block_on(history.cancel(1, "bob", Timestamp::now(), &docker)).unwrap();
+    };
+    let say = |progress| {
+        if matches!(&progress, Progress::Step(text) if text.starts_with("Slug ")) {
+            std::thread::scope(|scope| scope.spawn(&cancel).join().unwrap());
+        }
+    };
+    let refused = run(push, &lab.platform, permission(&lab.platform), &say).await.unwrap_err();
+    assert_eq!(refused.reason(), "build cancelled by bob");
+    assert_eq!(lab.images(), Vec::<String>::new());
+    assert_eq!(lab.containers(), "");
+    assert!(lab.build_log(1).ends_with("build cancelled by bob\n"));
 }
 
 #[tokio::test]

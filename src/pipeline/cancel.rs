@@ -8,12 +8,12 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::PushId;
 use super::build_log::{Build, BuildLog, BuildState, Builds};
 use super::builds::{BuildHistory, BuildsError};
 use super::log_watch::{self, LogWatch};
 use super::release::json;
-use super::{PushId, abandon};
-use crate::docker::Docker;
+use crate::docker::{Docker, DockerError, labels};
 use crate::store::StoreError;
 
 /// Resolves when somebody cancels the build, with their name.
@@ -40,6 +40,15 @@ async fn wish(builds: &Builds<'_>, number: u32, log: &Path) -> Result<String, Bu
     }
 }
 
+/// Also those that Docker was only just making. What has no push's id has no container either, and the empty one is on
+/// every instance.
+async fn end_containers(build: &Build, docker: &Docker) -> Result<(), DockerError> {
+    match build.push.parse::<PushId>() {
+        Ok(push) => docker.sweep(&[(labels::PUSH, &push.to_string())]).await.map(drop),
+        Err(_) => Ok(()),
+    }
+}
+
 impl BuildHistory<'_> {
     /// Ends a build that is under way; its push is refused with the name of `by`. One that was cancelled already stays
     /// that, and its container is looked for again. Afterwards nothing of it runs.
@@ -49,9 +58,7 @@ impl BuildHistory<'_> {
         if let Err(error) = log_watch::touch(&log) {
             tracing::warn!(%error, log = %log.display(), "a push could not be woken");
         }
-        if let Ok(push) = build.push.parse::<PushId>() {
-            abandon(docker, &push).await?;
-        }
+        end_containers(&build, docker).await?;
         Ok(build)
     }
 
