@@ -144,7 +144,7 @@ fn made(build: &Build) -> Option<Use> {
 }
 
 fn past_build(build: &Build) -> PastBuild {
-    PastBuild { number: build.number, began: build.started, has_ended: build.state != BuildState::Running }
+    PastBuild { number: build.number, began: build.started, has_ended: !build.state.is_under_way() }
 }
 
 #[cfg(test)]
