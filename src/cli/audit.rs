@@ -92,11 +92,11 @@ impl Audit {
             let events = log.read(&filter)?;
             return ui.answer(&Events(Sight::of(&store, caller).of_these(events).await?));
         }
-        let mut added = std::pin::pin!(log.follow(filter)?);
+        let (mut added, mut hung_up) = (std::pin::pin!(log.follow(filter)?), std::pin::pin!(hung_up()));
         loop {
             let events = tokio::select! {
                 added = added.next() => added,
-                () = hung_up() => return Err(Closed.into()),
+                () = &mut hung_up => return Err(Closed.into()),
             };
             let Some(events) = events.transpose()? else { return Ok(()) };
             // Decided anew each time: whoever is no owner any more sees nothing more.

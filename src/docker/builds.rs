@@ -16,6 +16,9 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use super::{ContainerEnd, ContainerOutput, ContainerState, Docker, DockerError, Image, labels};
 use crate::model::ImageId;
 
+/// More than Docker takes to remove a container that it has been told to.
+const REMOVAL: Duration = Duration::from_secs(20);
+
 /// What root inside a build needs to install files as other users and to step down to one; all else is dropped.
 const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"];
 
@@ -81,8 +84,10 @@ impl Docker {
     async fn remove_wholly(&self, id: &str) -> Result<(), DockerError> {
         self.remove_container(id).await?;
         let options = WaitContainerOptions { condition: "removed".to_owned() };
-        // Its answer is its exit status, or that there is no such container: gone it is.
-        let _ = self.api().await?.wait_container(id, Some(options)).next().await;
+        // Its answer is its exit status, or that there is no such container: gone it is. One that went just before it
+        // was asked for may be waited for in vain.
+        let mut gone = self.api().await?.wait_container(id, Some(options));
+        let _ = tokio::time::timeout(REMOVAL, gone.next()).await;
         Ok(())
     }
 }
@@ -113,7 +118,8 @@ impl BuildContainerSpec {
         ContainerCreateBody {
             image: Some(self.image.into()),
             labels: Some(self.labels),
-            env: Some(self.env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
+            env: (!self.env.is_empty())
+                .then(|| self.env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
             entrypoint,
             cmd: Some(cmd),
             host_config: Some(host),
