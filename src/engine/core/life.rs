@@ -175,9 +175,6 @@ impl Core {
     pub fn not_launched(&mut self, task: &TaskId, why: &NotLaunched) {
         self.launching.remove(task);
         self.early_ends.remove(task);
-        if *why == NotLaunched::NoDocker {
-            self.docker_up = false;
-        }
         let now = self.now;
         let Some(instance) = self.current(task) else { return };
         let (Phase::Provisioned(placed) | Phase::Starting(placed)) = &instance.phase else { return };
@@ -192,8 +189,12 @@ impl Core {
                 instance.phase = Phase::Scheduled;
                 instance.incarnation -= 1;
                 instance.waiting_since = now;
-                if matches!(why, NotLaunched::PortsTaken(_)) {
-                    self.ports.avoid(&taken, now);
+                match why {
+                    NotLaunched::PortsTaken(_) => self.ports.avoid(&taken, now),
+                    // One call may fail while Docker is there: whether it is, is for whoever follows it to say, and if
+                    // they say nothing this is tried again.
+                    NotLaunched::NoDocker => instance.not_before = Some(now.plus(PAUSE)),
+                    NotLaunched::Aborted | NotLaunched::Failed(_) => {}
                 }
                 self.free(&task.instance);
                 self.changed(&task.instance);

@@ -353,6 +353,19 @@ fn a_port_that_others_have_is_passed_over_by_the_same_task() {
     assert_ne!(ports(&world), taken);
 }
 
+/// Whoever follows Docker may not have noticed anything, and then says nothing of its return.
+#[test]
+fn a_launch_that_did_not_reach_docker_is_tried_again_unasked() {
+    let mut world = World::awake();
+    world.put(web());
+    let task = std::mem::take(&mut world.launched).remove(0);
+    world.core.not_launched(&task, &NotLaunched::NoDocker);
+    world.settle();
+    assert!(world.launched.is_empty(), "not at once, which would keep the machine busy");
+    world.pass(150);
+    assert_eq!(world.launch(), [task]);
+}
+
 #[test]
 fn what_cannot_be_placed_waits_and_says_why() {
     let mut world = World::awake();
