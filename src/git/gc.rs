@@ -5,10 +5,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use super::GitError;
-use super::repository::file_error;
+use super::repository::{file_error, own_git, succeed};
 
 /// How many pieces a repository's objects are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -58,24 +57,14 @@ fn count(objects: &Path) -> io::Result<Census> {
 /// Runs `git gc`, which may go on beside pushes, as the repository's owner, and notes what it left.
 pub fn collect_garbage(repository: &Path) -> Result<(), GitError> {
     let failed = |cause| file_error("tidy", repository, cause);
-    let mut git = Command::new("git");
-    git.env_clear()
-        .envs([("PATH", "/usr/bin:/bin"), ("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null")])
-        .arg("--git-dir")
-        .arg(repository)
-        .args(["gc", "--quiet"])
-        .current_dir("/")
-        .stdin(Stdio::null());
+    let mut git = own_git(repository);
+    git.args(["gc", "--quiet"]).current_dir("/");
     let owner = fs::metadata(repository).map_err(failed)?;
     if rustix::process::geteuid().is_root() {
         // git does nothing for root in what is another's, and what root made there would be in its owner's way.
         git.uid(owner.uid()).gid(owner.gid());
     }
-    let output = git.output().map_err(failed)?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(failed(io::Error::other(said)));
-    }
+    succeed(&mut git).map_err(failed)?;
     let (left, _) = census(repository)?;
     // Whoever it belongs to can write here.
     let (note, draft) = (repository.join(LEFT), repository.join(format!("{LEFT}.new")));

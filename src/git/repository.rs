@@ -1,6 +1,7 @@
 //! One bare repository.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -207,27 +208,16 @@ impl Repository {
     /// Brings the commit, with its history as far as it is there, from another repository of this host. No ref has to
     /// lead to it there, and none is made here.
     pub fn bring(&self, commit: &CommitId, from: &Path) -> Result<(), GitError> {
-        let fetched = Command::new("git")
-            .env_clear()
-            .envs([("PATH", "/usr/bin:/bin"), ("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null")])
-            .arg("--git-dir")
-            .arg(&self.path)
-            // Of which any commit can be asked.
-            .args(["-c", "protocol.version=2"])
+        let mut git = own_git(&self.path);
+        // Of which any commit can be asked.
+        git.args(["-c", "protocol.version=2"])
             .args(["fetch", "--quiet", "--no-tags", "--no-auto-maintenance", "--no-write-fetch-head"])
             // A shallow push has a history that ends before its beginning.
             .arg("--update-shallow")
             .arg("--end-of-options")
             .arg(from)
-            .arg(commit.as_str())
-            .stdin(Stdio::null())
-            .output();
-        let output = fetched.map_err(|cause| file_error("fetch into", &self.path, cause))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(file_error("fetch into", &self.path, std::io::Error::other(said)))
+            .arg(commit.as_str());
+        succeed(&mut git).map_err(|cause| file_error("fetch into", &self.path, cause))
     }
 
     fn commit(&self, commit: &CommitId) -> Result<git2::Commit<'_>, GitError> {
@@ -241,6 +231,26 @@ impl Repository {
     fn tree(&self, commit: &CommitId) -> Result<git2::Tree<'_>, GitError> {
         self.commit(commit)?.tree().map_err(|cause| GitError::Unreadable { commit: commit.clone(), cause })
     }
+}
+
+/// git for our own ends in a repository: with nothing of whoever's push started us, nor of the machine's configuration.
+pub(super) fn own_git(repository: &Path) -> Command {
+    let mut git = Command::new("git");
+    git.env_clear()
+        .envs([("PATH", "/usr/bin:/bin"), ("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null")])
+        .arg("--git-dir")
+        .arg(repository)
+        .stdin(Stdio::null());
+    git
+}
+
+/// Runs git to its end; the error is what it complained of.
+pub(super) fn succeed(git: &mut Command) -> io::Result<()> {
+    let output = git.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
 fn oid(commit: &CommitId) -> Oid {

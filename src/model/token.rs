@@ -75,9 +75,6 @@ impl fmt::Display for TokenId {
     }
 }
 
-/// Longest text that is a token, in bytes.
-const LONGEST: usize = "paas_jt_".len() + TOKEN_RANDOM_CHARS + TOKEN_CHECKSUM_CHARS;
-
 /// The text with an `x` for every character of a token in it that is secret; it is as long as before. For logs,
 /// terminals and images, which outlive whoever may see what is in them.
 pub fn without_tokens(text: &str) -> Cow<'_, str> {
@@ -86,7 +83,7 @@ pub fn without_tokens(text: &str) -> Cow<'_, str> {
         for (at, prefix) in text.match_indices(purpose.prefix()) {
             let secret = at + prefix.len();
             let length = text[secret..].bytes().take_while(u8::is_ascii_alphanumeric).count();
-            if length >= LONGEST - prefix.len() {
+            if length >= TOKEN_RANDOM_CHARS + TOKEN_CHECKSUM_CHARS {
                 let text = clean.get_or_insert_with(|| text.to_owned());
                 text.replace_range(secret..secret + length, &"x".repeat(length));
             }

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::{Secret, TOKEN_CHECKSUM_CHARS, TOKEN_RANDOM_CHARS, TokenId, TokenPurpose, is_lower_hex};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
 /// A token's value. Neither `Debug` nor `Display` shows it, only the id that everybody may know.
 #[derive(Clone)]
 pub struct Token {
