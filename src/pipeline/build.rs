@@ -8,20 +8,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
 use super::build_log::{Build, BuildFileError, BuildLog, BuildState, Builds, Loan};
-use super::console::Lines;
 use super::disk::{DiskFull, NoRoom};
 use super::places::Places;
 use super::release::{BuildOf, ReleaseError, json};
 use super::slug::{KnownSlug, KnownSlugs, SlugKey};
 use super::source::Source;
-use super::{Platform, Progress, Push, Say, cancel, quota};
-use crate::docker::{
-    BuildContainer, BuildContainerSpec, ContainerEnd, ContainerOutput, DockerError, Image, Job, labels,
-};
+use super::{Platform, Progress, Push, Say, cancel, console, quota};
+use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, DockerError, Image, Job, labels};
 use crate::git::GitError;
 use crate::model::{ByteSize, ImageId, Period, ProcessType, TenantName};
 use crate::store::{StoreError, Version};
@@ -110,12 +106,8 @@ pub(super) async fn build(
     platform: &Platform,
     say: Say<'_>,
 ) -> Result<Built, BuildError> {
-    let name = &platform.builder.image;
-    let builder = platform.docker.image(name).await?.ok_or_else(|| BuildError::NoBuilder { image: name.clone() })?;
-    let slug = SlugKey::of(&source.tree, &builder.id, &source.build);
-    if !push.options.no_cache
-        && let Some(known) = known_slug(&slug, push, platform).await?
-    {
+    let Foreseen { builder, slug, known } = foresee(source, push, platform).await?;
+    if let Some(known) = known {
         say(Progress::Step(format!(
             "Slug {} from build {} of {}: same tree again",
             short(&known.image),
@@ -128,20 +120,20 @@ pub(super) async fn build(
     build_anew(&builder, slug, source, push, platform, say).await
 }
 
-/// What the source's slug is known by.
-pub(super) async fn key(source: &Source, platform: &Platform) -> Result<SlugKey, BuildError> {
-    let name = &platform.builder.image;
-    let builder = platform.docker.image(name).await?.ok_or_else(|| BuildError::NoBuilder { image: name.clone() })?;
-    Ok(SlugKey::of(&source.tree, &builder.id, &source.build))
+/// What a build of the source begins with.
+pub(super) struct Foreseen {
+    pub builder: Image,
+    pub slug: SlugKey,
+    /// The slug that is taken instead of building one.
+    pub known: Option<KnownSlug>,
 }
 
-/// The slug that a push of the source would take instead of building one.
-pub(super) async fn known_for(
-    source: &Source,
-    push: &Push,
-    platform: &Platform,
-) -> Result<Option<KnownSlug>, BuildError> {
-    if push.options.no_cache { Ok(None) } else { known_slug(&key(source, platform).await?, push, platform).await }
+pub(super) async fn foresee(source: &Source, push: &Push, platform: &Platform) -> Result<Foreseen, BuildError> {
+    let name = &platform.builder.image;
+    let builder = platform.docker.image(name).await?.ok_or_else(|| BuildError::NoBuilder { image: name.clone() })?;
+    let slug = SlugKey::of(&source.tree, &builder.id, &source.build);
+    let known = if push.options.no_cache { None } else { known_slug(&slug, push, platform).await? };
+    Ok(Foreseen { builder, slug, known })
 }
 
 /// A slug that this tenant built from the same input, if Docker still has it.
@@ -350,25 +342,17 @@ impl Site<'_> {
         if self.push.options.no_cache {
             self.platform.docker.remove_volume(&name).await?;
         }
-        self.platform.docker.ensure_volume(&name, self.labels([])).await?;
+        self.platform.docker.ensure_volume(&name, labels_with(self.push, self.platform, [])).await?;
         Ok(name)
     }
 
-    fn labels<const N: usize>(&self, more: [(&str, String); N]) -> HashMap<String, String> {
-        let all = [
-            (labels::HOME, self.platform.home_label.clone()),
-            (labels::TENANT, self.push.tenant.to_string()),
-            (labels::APP, self.push.app.to_string()),
-        ];
-        all.into_iter().chain(more).map(|(name, value)| (name.to_owned(), value)).collect()
-    }
     fn container_labels(&self) -> HashMap<String, String> {
-        self.labels([(labels::PUSH, self.push.push.to_string())])
+        labels_with(self.push, self.platform, [(labels::PUSH, self.push.push.to_string())])
     }
     /// Docker gives the image every label of the container that it is not given itself, and instances get those of
     /// their image: the push is emptied, or an instance would be taken for a build of it, and ended with it.
     fn slug_labels(&self) -> HashMap<String, String> {
-        self.labels([(labels::SLUG, self.slug.to_string()), (labels::PUSH, String::new())])
+        labels_with(self.push, self.platform, [(labels::SLUG, self.slug.to_string()), (labels::PUSH, String::new())])
     }
 
     async fn added_by(&self, image: &ImageId) -> Result<ByteSize, BuildError> {
@@ -379,32 +363,31 @@ impl Site<'_> {
 
 /// Tells the build's output line by line, and gives the last line by which the builder names an error: ` !     …`.
 async fn follow(container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<Option<String>, BuildError> {
-    let mut output = std::pin::pin!(container.start().await?);
-    let (mut out, mut err) = (Lines::default(), Lines::default());
-    let mut fresh = Vec::new();
     let mut complaint = None;
-    while let Some(piece) = output.try_next().await? {
-        match piece {
-            ContainerOutput::Out(bytes) => out.feed(&bytes, |line| fresh.push(line)),
-            ContainerOutput::Err(bytes) => err.feed(&bytes, |line| fresh.push(line)),
-        }
-        complaint = tell_lines(&mut fresh, log, say)?.or(complaint);
-    }
-    fresh.extend(out.rest());
-    fresh.extend(err.rest());
-    Ok(tell_lines(&mut fresh, log, say)?.or(complaint))
-}
-
-fn tell_lines(lines: &mut Vec<String>, log: &mut BuildLog, say: Say<'_>) -> Result<Option<String>, BuildError> {
-    let mut complaint = None;
-    for line in lines.drain(..) {
+    let told: Result<(), BuildError> = console::follow(container, |line| {
         log.line(&line)?;
         if let Some(said) = line.strip_prefix(" !").map(str::trim).filter(|said| !said.is_empty()) {
             complaint = Some(said.to_owned());
         }
         say(Progress::Output(line));
-    }
-    Ok(complaint)
+        Ok(())
+    })
+    .await;
+    told.map(|()| complaint)
+}
+
+/// The labels of what is made in Docker for the push's app.
+pub(super) fn labels_with<const N: usize>(
+    push: &Push,
+    platform: &Platform,
+    more: [(&str, String); N],
+) -> HashMap<String, String> {
+    let all = [
+        (labels::HOME, platform.home_label.clone()),
+        (labels::TENANT, push.tenant.to_string()),
+        (labels::APP, push.app.to_string()),
+    ];
+    all.into_iter().chain(more).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn step_failed(status: i64, complaint: Option<&str>) -> String {

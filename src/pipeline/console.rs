@@ -1,6 +1,9 @@
 //! What programs write, as lines that may go to a person's terminal: colours stay, all other terminal control goes, and
 //! so does what is secret in tokens.
 
+use futures_util::TryStreamExt as _;
+
+use crate::docker::{BuildContainer, ContainerOutput, DockerError};
 use crate::model::without_tokens;
 
 /// Longest line; a longer one is cut into several, so that a build cannot fill our memory with one.
@@ -47,6 +50,23 @@ impl Lines {
         self.pending.clear();
         line
     }
+}
+
+/// Starts the container and gives each line of its two outputs as it comes, cleaned; until it writes no more.
+pub(super) async fn follow<E: From<DockerError>>(
+    container: &BuildContainer,
+    mut line: impl FnMut(String) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut output = std::pin::pin!(container.start().await?);
+    let (mut out, mut err, mut fresh) = (Lines::default(), Lines::default(), Vec::new());
+    while let Some(piece) = output.try_next().await? {
+        match piece {
+            ContainerOutput::Out(bytes) => out.feed(&bytes, |line| fresh.push(line)),
+            ContainerOutput::Err(bytes) => err.feed(&bytes, |line| fresh.push(line)),
+        }
+        fresh.drain(..).try_for_each(&mut line)?;
+    }
+    out.rest().into_iter().chain(err.rest()).try_for_each(line)
 }
 
 /// Removes every control sequence and control character but colours and tabs; colour is closed at the end.

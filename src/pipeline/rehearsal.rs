@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::app_record::AppRecord;
+use super::build::Foreseen;
 use super::definition::{app_id, definitions};
 use super::places::Places;
 use super::release::{BuildOf, Draft, Release, Releases};
@@ -27,7 +28,7 @@ pub async fn rehearse(push: &Push, platform: &Platform, say: Say<'_>) -> Result<
     let source = source::check_out(push, say).await?;
     quota::foresee(&source, previous.as_ref(), push, platform).await?;
 
-    let known = build::known_for(&source, push, platform).await?;
+    let Foreseen { slug, known, .. } = build::foresee(&source, push, platform).await?;
     say(Progress::Step(match &known {
         Some(known) => format!("Would build nothing: the slug is there, from build {} of {}", known.build, known.app),
         None => format!("Would build with {}", platform.builder.image),
@@ -39,7 +40,7 @@ pub async fn rehearse(push: &Push, platform: &Platform, say: Say<'_>) -> Result<
 
     let draft = Draft {
         image: ImageRef::Local(known.as_ref().map_or_else(not_built, |known| known.image.clone())),
-        slug: build::key(&source, platform).await?,
+        slug,
         build: BuildOf { app: push.app.clone(), number: 0 },
         formation,
         command: source.release_command,

@@ -1,17 +1,14 @@
 //! The release command: what the source wants to be done once for each release, such as a migration, with the new slug
 //! and the runtime config, before any new instance runs.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
-
-use super::console::Lines;
+use super::build::labels_with;
 use super::definition::{arguments, environment};
 use super::formation::Command;
 use super::release::Release;
-use super::{Platform, Progress, Push, Say};
-use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, ContainerOutput, DockerError, Job, labels};
+use super::{Platform, Progress, Push, Say, console};
+use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, DockerError, Job, labels};
 use crate::model::{ByteSize, ImageId, Period, ProcessType};
 
 /// What the process type is called that a Procfile names it by, as with Heroku.
@@ -69,7 +66,8 @@ fn spec(release: &Release, command: &Command, slug: &ImageId, push: &Push, platf
     let name: ProcessType = RELEASE.parse().expect("it is a process type's name");
     BuildContainerSpec {
         image: slug.clone(),
-        labels: labels_of(push, platform),
+        // As a build's: by the push it is found and ended when that is cut off.
+        labels: labels_with(push, platform, [(labels::PUSH, push.push.to_string())]),
         job: Job::Arguments(arguments(&name, command)),
         env: environment(release, &name),
         cache: None,
@@ -81,27 +79,12 @@ fn spec(release: &Release, command: &Command, slug: &ImageId, push: &Push, platf
     }
 }
 
-/// As a build's: by the push it is found and ended when that is cut off.
-fn labels_of(push: &Push, platform: &Platform) -> HashMap<String, String> {
-    let all = [
-        (labels::HOME, platform.home_label.clone()),
-        (labels::TENANT, push.tenant.to_string()),
-        (labels::APP, push.app.to_string()),
-        (labels::PUSH, push.push.to_string()),
-    ];
-    all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
 async fn follow(container: &BuildContainer, say: Say<'_>) -> Result<ContainerEnd, DockerError> {
-    let mut output = std::pin::pin!(container.start().await?);
-    let (mut out, mut err) = (Lines::default(), Lines::default());
-    let tell = |line| say(Progress::Output(line));
-    while let Some(piece) = output.try_next().await? {
-        match piece {
-            ContainerOutput::Out(bytes) => out.feed(&bytes, tell),
-            ContainerOutput::Err(bytes) => err.feed(&bytes, tell),
-        }
-    }
-    out.rest().into_iter().chain(err.rest()).for_each(tell);
+    let told: Result<(), DockerError> = console::follow(container, |line| {
+        say(Progress::Output(line));
+        Ok(())
+    })
+    .await;
+    told?;
     container.ended().await
 }

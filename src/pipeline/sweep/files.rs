@@ -12,6 +12,7 @@ use super::history::History;
 use super::{Kind, Sweep, SweepError, Swept};
 use crate::git::{self, Claim, GitError};
 use crate::model::{AppName, TenantName};
+use crate::pipeline::build_log::BuildLog;
 use crate::pipeline::keep::builds_that_go;
 use crate::pipeline::places::Places;
 use crate::store::StoreError;
@@ -46,7 +47,7 @@ impl Sweep {
     /// The log first, so that no log is left of which nobody knows.
     async fn remove_build(&self, history: &History, number: u32) -> Result<(), SweepError> {
         let directory = self.logs.join(history.tenant.as_str()).join(history.app.as_str());
-        remove(&directory.join(log_name(number)))?;
+        remove(&BuildLog::path(&directory, number))?;
         let path = Places::of(&history.tenant, &history.app).build(number);
         match self.store.delete(&path, None).await {
             Ok(()) | Err(StoreError::NotFound(_)) => Ok(()),
@@ -70,7 +71,7 @@ impl Sweep {
         let history = histories.iter().find(|history| (&history.tenant, &history.app) == (&tenant, &app));
         let known: BTreeSet<u32> = history.iter().flat_map(|history| &history.builds).map(|one| one.number).collect();
         for number in logs.difference(&known) {
-            swept.tried(Kind::Builds, self.remove_all(&directory.join(log_name(*number))));
+            swept.tried(Kind::Builds, self.remove_all(&BuildLog::path(&directory, *number)));
         }
         Ok(())
     }
@@ -146,10 +147,6 @@ impl BuildFiles {
         let is_loan = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "loan");
         Self { tenant, app, logs, loans: paths.into_iter().filter(is_loan).collect(), directory }
     }
-}
-
-fn log_name(number: u32) -> String {
-    format!("{number}.log")
 }
 
 fn log_number(path: &Path) -> Option<u32> {
