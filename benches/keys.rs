@@ -2,16 +2,20 @@
 //! shortest commands; fails when a limit is broken: `make bench`.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on may stop here")]
-#![allow(unreachable_pub, reason = "the tests' support is a module of several programs")]
+#![allow(dead_code, unreachable_pub, reason = "the tests' support has more than is needed here")]
 
+#[path = "parts/report.rs"]
+mod report;
+#[path = "parts/sshd.rs"]
+mod sshd;
 #[path = "../tests/support"]
 mod support {
     pub mod figures;
+    pub mod times;
 }
 
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -21,7 +25,10 @@ use paas::store::{Change, SqliteStore, Store as _, StorePath};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use report::Report;
+use sshd::{Sshd, make_key};
 use support::figures::figure;
+use support::times::{Times, ms};
 
 const MS: Duration = Duration::from_millis(1);
 /// How often each program is started.
@@ -44,34 +51,7 @@ fn main() -> ExitCode {
     look_ups(&mut report, &few, &many);
     commands(&mut report);
     connections(&many);
-    if report.0.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    eprintln!("error: limits are broken:\n  {}", report.0.join("\n  "));
-    ExitCode::FAILURE
-}
-
-/// The limits that were broken.
-#[derive(Default)]
-struct Report(Vec<String>);
-
-impl Report {
-    fn time(&mut self, what: &str, found: Duration, limit: Duration) {
-        let verdict = if found <= limit { "" } else { "  BROKEN" };
-        figure(&format!("{what}: {} (limit {}){verdict}", ms(found), ms(limit)));
-        if found > limit {
-            self.0.push(what.to_owned());
-        }
-    }
-}
-
-fn ms(time: Duration) -> String {
-    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
+    report.end()
 }
 
 /// From before a program is started until its end is known.
@@ -93,12 +73,12 @@ fn program(path: &str, home: &Path) -> Command {
 
 /// sshd's question. Few and many take turns, so that what else the machine does is the same for both.
 fn look_ups(report: &mut Report, few: &Platform, many: &Platform) {
-    let (mut of_few, mut of_many) = (Vec::new(), Vec::new());
+    let (mut of_few, mut of_many) = (Times::default(), Times::default());
     for turn in 0..RUNS {
         of_few.push(few.look_up(turn * 7919));
         of_many.push(many.look_up(turn * 7919));
     }
-    let (of_few, of_many) = (median(of_few), median(of_many));
+    let (of_few, of_many) = (of_few.median(), of_many.median());
     report.time("`paas-receive authorized-keys` with 1 000 keys, median of 200", of_few, 10 * MS);
     report.time("`paas-receive authorized-keys` with 1 000 000 keys, median of 200", of_many, 10 * MS);
     let limit = of_few * (100 + GROWTH_PERCENT) / 100;
@@ -109,9 +89,9 @@ fn look_ups(report: &mut Report, few: &Platform, many: &Platform) {
 fn commands(report: &mut Report) {
     let home = Platform::with_keys(3);
     let version = (0..RUNS).map(|_| time_of(program(PAAS, home.path()).arg("--version"), env!("CARGO_PKG_VERSION")));
-    report.time("`paas --version`, median of 200", median(version.collect()), 5 * MS);
+    report.time("`paas --version`, median of 200", version.collect::<Times>().median(), 5 * MS);
     let list = (0..RUNS).map(|_| time_of(program(PAAS, home.path()).args(["keys", "list"]), "SHA256:"));
-    report.time("`paas keys list` with 3 keys, median of 200", median(list.collect()), 20 * MS);
+    report.time("`paas keys list` with 3 keys, median of 200", list.collect::<Times>().median(), 20 * MS);
 }
 
 /// A whole connection of ssh, when sshd asks us with very many keys, and when it reads a file of fewer. No limits: most
@@ -121,12 +101,12 @@ fn connections(many: &Platform) {
         "AuthorizedKeysFile none\nAuthorizedKeysCommand {RECEIVE} authorized-keys --home {} %t %k\nAuthorizedKeysCommandUser root",
         many.path().display()
     );
-    let asked = Sshd::start(&ours).connections(&many.client);
+    let asked = connections_to(&ours, &many.client);
     let directory = tempfile::tempdir().unwrap();
     for (what, lines) in [("1 line", 1), ("100 000 lines", LINES)] {
         let file = directory.path().join("authorized_keys");
         std::fs::write(&file, many.authorized_keys(lines)).unwrap();
-        let read = Sshd::start(&format!("AuthorizedKeysFile {}", file.display())).connections(&many.client);
+        let read = connections_to(&format!("AuthorizedKeysFile {}", file.display()), &many.client);
         figure(&format!("a connection of ssh, `authorized_keys` with {what}, the last one fits: {}", ms(read)));
     }
     figure(&format!("a connection of ssh, asking `paas-receive` with 1 000 000 keys: {}", ms(asked)));
@@ -166,8 +146,7 @@ impl Platform {
     fn with_keys(keys: usize) -> Self {
         let home = tempfile::Builder::new().prefix("keys-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let client = home.path().join("client");
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&client).status();
-        assert!(made.unwrap().success());
+        make_key(&client);
         let public = std::fs::read_to_string(client.with_extension("pub")).unwrap();
         let own = BASE64_STANDARD.decode(public.split(' ').nth(1).unwrap()).unwrap();
         let mut records: Vec<Change> = (0..keys).map(|number| record(&data_of(number))).chain([record(&own)]).collect();
@@ -217,66 +196,15 @@ fn place(change: &Change) -> &StorePath {
     }
 }
 
-/// An sshd of root's on loopback, that runs `true` for whomever it lets in.
-struct Sshd {
-    process: Child,
-    port: u16,
-    directory: TempDir,
-}
-
-impl Sshd {
-    fn start(keys: &str) -> Self {
-        std::fs::create_dir_all("/run/sshd").unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let host_key = directory.path().join("host_key");
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&host_key).status();
-        assert!(made.unwrap().success());
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {}\nPidFile none\nUsePAM no\nUseDNS no\nStrictModes no\n\
-             AllowUsers root\nPermitRootLogin yes\nAuthenticationMethods publickey\nForceCommand /bin/true\n{keys}\n",
-            host_key.display()
-        );
-        let file = directory.path().join("sshd_config");
-        std::fs::write(&file, config).unwrap();
-        let mut sshd = Command::new("/usr/sbin/sshd");
-        let mut process = sshd.args(["-D", "-e", "-f"]).arg(file).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("Server listening on ") {
-            assert_ne!(lines.read_line(&mut said).unwrap(), 0, "sshd ended: {said}");
-        }
-        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
-        Self { process, port, directory }
-    }
-
-    /// The median of connections from beginning to end.
-    fn connections(&self, key: &Path) -> Duration {
-        let known = format!("UserKnownHostsFile={}", self.directory.path().join("known_hosts").display());
-        let connect = || {
-            let mut ssh = Command::new("ssh");
-            ssh.args([
-                "-F",
-                "/dev/null",
-                "-o",
-                "IdentitiesOnly=yes",
-                "-o",
-                "IdentityAgent=none",
-                "-o",
-                "BatchMode=yes",
-            ]);
-            ssh.args(["-o", "StrictHostKeyChecking=accept-new", "-o", &known, "-o", "LogLevel=ERROR", "-i"]).arg(key);
-            time_of(ssh.args(["-p", &self.port.to_string(), "root@127.0.0.1", "true"]), "")
-        };
-        // The first one also learns the host's key.
-        connect();
-        median((0..CONNECTIONS).map(|_| connect()).collect())
-    }
-}
-
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// The median of connections from beginning to end to an sshd that runs `true` for whomever it lets in.
+fn connections_to(keys: &str, client: &Path) -> Duration {
+    let sshd = Sshd::start(&format!("ForceCommand /bin/true\n{keys}"));
+    let words = sshd.ssh(client);
+    let connect = || {
+        let mut ssh = Command::new(&words[0]);
+        time_of(ssh.args(&words[1..]).args(["-p", &sshd.port().to_string(), "root@127.0.0.1", "true"]), "")
+    };
+    // The first one also learns the host's key.
+    connect();
+    (0..CONNECTIONS).map(|_| connect()).collect::<Times>().median()
 }

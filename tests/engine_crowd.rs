@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::engine::TestEngine;
-use crate::support::load::{Client, Times};
+use crate::support::load::Client;
+use crate::support::times::Times;
 use crate::support::usage::Usage;
 
 /// Most memory an engine may take in these tests, which run beside others in an unoptimised program: far above what it

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::support::fleet::Fleet;
-use crate::support::load::Times;
+use crate::support::times::Times;
 use crate::support::usage::Usage;
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::balancer::Balancer;
 use crate::support::engine::{TestEngine, probe_app};
 use crate::support::figures::figure;
-use crate::support::load::ms;
+use crate::support::times::ms;
 
 #[test]
 fn a_rolling_upgrade_of_four_instances_fails_no_request_of_a_client_that_follows_the_events() {

@@ -7,9 +7,9 @@ use clap::CommandFactory as _;
 
 use crate::support::figures::figure;
 use crate::support::laptop::Laptop;
-use crate::support::load::{Times, ms};
 use crate::support::platform::{Said, TestPlatform};
 use crate::support::project::Project;
+use crate::support::times::{Times, ms};
 
 /// Where the tenant's name goes.
 const TENANT: &str = "TENANT";

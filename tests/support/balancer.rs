@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::events::{Ender, Events};
-use super::load::{Client, Times};
+use super::load::Client;
+use super::times::Times;
 
 /// What came of the requests that went through it.
 #[derive(Debug)]
