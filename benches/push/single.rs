@@ -1,0 +1,145 @@
+//! One push at a time: each kind in turns with the least it could take, and both by their medians.
+
+use std::time::Duration;
+
+use crate::floor::Floor;
+use crate::host::{App, Host, trivial_app};
+use crate::report::Report;
+use crate::support::figures::figure;
+use crate::support::registry::TestRegistry;
+use crate::support::times::{Times, ms};
+
+/// How often each push is measured.
+const ROUNDS: usize = 21;
+/// What all of ours may add to the least there is.
+const OVER_FLOOR_PERCENT: u32 = 110;
+/// What a push of a slug that is there may add to a plain push.
+const OVER_PLAIN: Duration = Duration::from_millis(250);
+/// The same for one that deploys nothing.
+const STORED_PERCENT: u32 = 115;
+/// From the pack's arrival to the first line of ours.
+const FIRST_LINE: Duration = Duration::from_millis(300);
+
+pub fn without_registry(report: &mut Report) {
+    let host = Host::start(&[]);
+    whole(report, &host, None);
+}
+
+pub fn with_registry(report: &mut Report) {
+    let registry = TestRegistry::start();
+    let host = Host::start(&[("PAAS_REGISTRY", &registry.host())]);
+    whole(report, &host, Some(&registry.host()));
+}
+
+/// From push to first answer: a new app, and the next version of one that serves.
+fn whole(report: &mut Report, host: &Host, registry: Option<&str>) {
+    let mut floor = Floor::start();
+    let (mut bare, mut plain, mut first, mut next) =
+        (Times::default(), Times::default(), Times::default(), Times::default());
+    let mut old = trivial_app();
+    host.push(&old, "dev", "old");
+    for round in 0..ROUNDS {
+        let new = trivial_app();
+        let repository = floor.repository();
+        plain.push(floor.plain_push(&new.project, &repository, "HEAD:main"));
+        let repository = floor.repository();
+        bare.push(floor.push(&new.project, &repository, host.builder(), registry));
+        first.push(host.push(&new, "dev", &format!("new-{round}")));
+        old.next();
+        next.push(host.push(&old, "dev", "old"));
+    }
+    let how = if registry.is_some() { "with a registry" } else { "without a registry" };
+    let bare = bare.median();
+    figure(&format!("{how}: plain push {}, the least from push to first answer {}", ms(plain.median()), ms(bare)));
+    let limit = bare * OVER_FLOOR_PERCENT / 100;
+    report.time(&format!("{how}: from push to first answer, a new app"), first.median(), limit);
+    report.time(&format!("{how}: from push to first answer, the next version"), next.median(), limit);
+}
+
+/// What `dev` has is promoted to `prod`.
+pub fn to_a_second_tenant(report: &mut Report) {
+    let (host, mut floor) = (Host::start(&[]), Floor::start());
+    let (mut plain, mut promoted) = (Times::default(), Times::default());
+    let mut app = trivial_app();
+    for round in 0..=ROUNDS {
+        app.next();
+        host.push(&app, "dev", "shop");
+        let repository = floor.repository();
+        let (alone, ours) = (floor.plain_push(&app.project, &repository, "HEAD:main"), host.push(&app, "prod", "shop"));
+        // The first one makes the app there.
+        if round > 0 {
+            plain.push(alone);
+            promoted.push(ours);
+        }
+    }
+    let plain = plain.median();
+    report.time(
+        &format!("same tree to a second tenant (plain push {})", ms(plain)),
+        promoted.median(),
+        plain + OVER_PLAIN,
+    );
+}
+
+/// Another branch, and how soon a push that does deploy says something.
+pub fn that_deploys_nothing(report: &mut Report) {
+    let (host, mut floor) = (Host::start(&[]), Floor::start());
+    let (mut plain, mut stored, mut line) = (Times::default(), Times::default(), Times::default());
+    let mut app = trivial_app();
+    host.push(&app, "dev", "shop");
+    let repository = floor.repository();
+    for round in 0..ROUNDS {
+        app.next();
+        let to = format!("HEAD:refs/heads/topic-{round}");
+        plain.push(floor.plain_push(&app.project, &repository, &to));
+        let mut pushed = None;
+        stored.take(|| pushed = Some(host.pushed(&app, "dev", "shop", &to)));
+        assert!(pushed.is_some_and(|pushed| pushed.accepted && pushed.output.contains("stored, not deployed")));
+        app.next();
+        let begun = host.begin(&app, "dev", "shop");
+        line.push(begun.first_line);
+        assert!(begun.end().0);
+    }
+    let plain = plain.median();
+    let what = format!("a push that deploys nothing (plain push {})", ms(plain));
+    report.time(&what, stored.median(), plain * STORED_PERCENT / 100);
+    report.time(
+        "first line of a push that deploys, after a plain push's time",
+        line.median().saturating_sub(plain),
+        FIRST_LINE,
+    );
+}
+
+/// The thousandth push to one app beside the tenth to another, in turns.
+pub fn with_history(report: &mut Report) {
+    const MANY: usize = 1000;
+    const FEW: usize = 10;
+    let host = Host::start(&[]);
+    let mut apps = [("many", MANY, trivial_app()), ("few", FEW, trivial_app())];
+    for (name, pushes, app) in &mut apps {
+        // Every tenth has another tree; a release is made by each.
+        for number in 1..*pushes {
+            if number % 10 == 1 {
+                app.next()
+            } else {
+                app.again()
+            }
+            host.push(app, "dev", name);
+        }
+    }
+    let [(_, _, many), (_, _, few)] = &mut apps;
+    let (mut of_many, mut of_few) = (Times::default(), Times::default());
+    let one = |app: &mut App, name: &str| {
+        app.next();
+        host.push(app, "dev", name)
+    };
+    for _ in 0..ROUNDS {
+        of_few.push(one(few, "few"));
+        of_many.push(one(many, "many"));
+    }
+    let few = of_few.median();
+    report.time(
+        &format!("push number 1 000 and on (number 10 and on: {})", ms(few)),
+        of_many.median(),
+        few * 110 / 100,
+    );
+}
