@@ -11,6 +11,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::definition::{app_id, definitions, group_id};
 use super::formation::{Check, WEB};
+use super::reached;
 use super::release::Release;
 use super::task_logs;
 use super::verdict::{
@@ -152,7 +153,9 @@ impl Deployment<'_> {
             Err(trouble) => {
                 say(Progress::Warning(trouble.to_string()));
                 tell_output(&trouble, &self.platform.tenancy.marathon, say).await;
+                reached!(RollingBack, self.release.app, self.platform.home_label);
                 let now = roll_back(self.release, previous, self.platform, say).await;
+                reached!(RolledBack, self.release.app, self.platform.home_label);
                 Err(DeployError::Failed { reason: trouble.to_string(), now })
             }
         }

@@ -13,6 +13,7 @@ mod console;
 mod definition;
 mod deploy;
 mod disk;
+mod fault_point;
 mod formation;
 mod keep;
 mod log_watch;
@@ -44,6 +45,7 @@ use crate::model::{
 };
 use crate::store::{BoxedCause, Holder, Lease, LeaseAttempt, Store, StoreError};
 use build_log::{Builds, Loan};
+pub(crate) use fault_point::reached;
 use places::Places;
 use release::{Draft, Releases};
 
@@ -53,6 +55,8 @@ pub use build_log::{Build, BuildFileError, BuildState};
 pub use builds::{BuildHistory, BuildsError, LogReader};
 pub use deploy::{Aftermath, DeployError};
 pub use disk::DiskFull;
+#[cfg(feature = "fault-points")]
+pub use fault_point::FaultPoint;
 pub use formation::{Formation, FormationError};
 pub use keep::Keep;
 pub use progress::{Progress, Say};
@@ -305,10 +309,12 @@ pub async fn run<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>
     let turn = lease(&push, &places, platform, say).await?;
     push.previous = branch_at_our_turn(&push)?;
     clean_up_after_others(&places, platform).await?;
+    reached!(Locked, push.app, platform.home_label);
     let releases = Releases::of(&*platform.store, places.clone());
     let previous = releases.serving().await?;
 
     let source = source::check_out(&push, say).await?;
+    reached!(SourceRead, push.app, platform.home_label);
     quota::foresee(&source, previous.as_ref(), &push, platform).await?;
     let built = build::build(&source, &push, platform, say).await?;
     let image = publish::publish(&built, &push, platform, say).await?;
@@ -319,11 +325,13 @@ pub async fn run<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>
     let mut clearance = clear().await?;
     draft.token.clone_from(&clearance.by_token);
     let mut numbered = record(draft, &push, &releases, say).await?;
+    reached!(Recorded, push.app, platform.home_label);
     if let Some(command) = numbered.release.command.clone() {
         // It may take long, and nobody else is to wait for the quota meanwhile.
         drop(clearance);
         let done = async {
             release_command::run(&numbered.release, &command, &slug, &push, platform, say).await?;
+            reached!(ReleaseCommandEnded, push.app, platform.home_label);
             clear().await
         };
         clearance = match done.await {
@@ -468,21 +476,26 @@ async fn deploy(
 ) -> Result<(Release, Option<String>), PushError> {
     let Numbered { mut release, orphan } = numbered;
     say(Progress::Deploying(release.number));
+    reached!(Deploying, push.app, platform.home_label);
     let posted = release.clone();
     let answer = deploy::post(&posted, orphan, push.options.force, platform).await;
     // From here on Marathon counts it.
     drop(held_quota);
+    reached!(Posted, push.app, platform.home_label);
     let outcome = match answer {
         Ok(deployment) => {
             let state = ReleaseState::Pending { deployment: Some(deployment.id()) };
             releases.mark(&mut release, state).await?;
+            reached!(DeploymentNoted, push.app, platform.home_label);
             deployment.settled(previous, say).await
         }
         Err(error) => Err(error),
     };
     match outcome {
         Ok(address) => {
+            reached!(Served, push.app, platform.home_label);
             releases.mark_serving(&mut release, Timestamp::now()).await?;
+            reached!(ServingMarked, push.app, platform.home_label);
             Ok((release, address))
         }
         Err(error) => {

@@ -19,7 +19,7 @@ use crate::git::{self, GitError};
 use crate::marathon;
 use crate::model::{CommitId, Secret};
 use crate::pipeline::{
-    self, Builder, DeployRules, Permission, Platform, Progress, Push, PushOptions, Registry, Tenancy,
+    self, Builder, DeployRules, Permission, Platform, Progress, Push, PushOptions, Registry, Tenancy, reached,
 };
 use crate::settings::{Limits, Settings};
 use crate::store::{BoxedCause, SqliteStore, Store, StoreError};
@@ -80,6 +80,7 @@ impl HookRun {
         for commit in updates.iter().filter_map(|update| update.new.as_ref()) {
             within(&self.settings.limits, &repository, commit)?;
         }
+        reached!(Quarantined, self.push.repository.app, self.settings.home.path());
         Ok(())
     }
 
@@ -208,6 +209,7 @@ impl HookRun {
         repository: &git::Repository,
         terminal: &Terminal<W>,
     ) -> Result<Mover, Refusal> {
+        reached!(Admitted, self.push.repository.app, self.settings.home.path());
         let platform = self.platform().await?;
         let push = Push {
             tenant: self.push.repository.tenant.clone(),
@@ -247,6 +249,7 @@ impl HookRun {
         repository.move_reference(&update.name, released.branch_at.as_ref(), commit, &message).map_err(|error| {
             Refusal::of("the release serves, but the branch was moved by somebody else".to_owned(), &error)
         })?;
+        reached!(RefMoved, self.push.repository.app, self.settings.home.path());
         Ok(mover)
     }
 
