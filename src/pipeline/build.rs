@@ -175,7 +175,7 @@ async fn build_anew(
             Ok(known.into_built(slug))
         }
         Err(error) => {
-            let error = site.failed(error, &mut build, log.as_mut()).await?;
+            let error = site.failed(error, &mut build, log.as_mut()).await;
             say(Progress::Detail(format!("`paas builds log {}` shows this again", build.number)));
             Err(error)
         }
@@ -268,21 +268,21 @@ impl Site<'_> {
         marked.map(|()| made)
     }
 
-    /// Keeps why there is nothing, and gives it: a container that somebody ended looks like a build that failed.
-    async fn failed(
-        &self,
-        error: BuildError,
-        build: &mut Build,
-        log: Option<&mut BuildLog>,
-    ) -> Result<BuildError, BuildError> {
-        let cancelled = self.builds.cancelled_by(self.number).await?;
+    /// Keeps why there is nothing, and gives it: a container that somebody ended looks like a build that failed. What
+    /// cannot be kept, as on a full disk, does not take the place of the reason.
+    async fn failed(&self, error: BuildError, build: &mut Build, log: Option<&mut BuildLog>) -> BuildError {
+        let cancelled = self.builds.cancelled_by(self.number).await.ok().flatten();
         let error = cancelled.map_or(error, |by| BuildError::Cancelled { by });
         let reason = error.to_string();
-        if let Some(log) = log {
-            log.line(&reason)?;
+        if let Some(Err(unwritten)) = log.map(|log| log.line(&reason)) {
+            tracing::warn!(error = %unwritten, build = self.number, "why it failed could not be written to its log");
         }
-        let marked = self.builds.mark(build, BuildState::Failed { at: Timestamp::now(), reason }).await;
-        Ok(marked.err().unwrap_or(error))
+        match self.builds.mark(build, BuildState::Failed { at: Timestamp::now(), reason }).await {
+            Err(cancelled @ BuildError::Cancelled { .. }) => return cancelled,
+            Err(unmarked) => tracing::warn!(error = %unmarked, build = self.number, "its failure could not be kept"),
+            Ok(()) => {}
+        }
+        error
     }
 
     async fn make(&self, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {

@@ -18,7 +18,7 @@ pub(super) async fn publish(
     let tag = Tag { repository: repository.clone(), tag: built.slug.short().to_owned() };
     platform.docker.tag_image(&built.image, &tag).await?;
     reached!(Tagged, push.app, platform.home_label);
-    let digest = platform.docker.push_image(&tag, registry.credentials.as_ref()).await?;
+    let digest = platform.docker.push_image(&tag, registry.credentials.as_ref(), registry.patience).await?;
     reached!(Published, push.app, platform.home_label);
     say(Progress::Detail(format!("published as {repository}@sha256:{}…", digest.short())));
     Ok(ImageRef::Published { repository, digest })

@@ -247,7 +247,11 @@ impl HookRun {
         // Only now does the ref move, and by our own hand: git may be gone with its client.
         let message = format!("push by {}", self.push.who.user);
         repository.move_reference(&update.name, released.branch_at.as_ref(), commit, &message).map_err(|error| {
-            Refusal::of("the release serves, but the branch was moved by somebody else".to_owned(), &error)
+            let why = match &error {
+                GitError::Moved { .. } => "the branch was moved by somebody else",
+                _ => "the branch could not be moved; push again, and nothing is built anew",
+            };
+            Refusal::of(format!("the release serves, but {why}"), &error)
         })?;
         reached!(RefMoved, self.push.repository.app, self.settings.home.path());
         Ok(mover)
@@ -263,7 +267,11 @@ impl HookRun {
             store: Arc::new(store) as Arc<dyn Store>,
             docker: Docker::at(Socket(docker.socket.clone())),
             home_label: home.path().display().to_string(),
-            registry: registry.as_ref().map(|r| Registry { host: r.host.clone(), credentials: r.credentials.clone() }),
+            registry: registry.as_ref().map(|registry| Registry {
+                host: registry.host.clone(),
+                credentials: registry.credentials.clone(),
+                patience: Registry::PATIENCE,
+            }),
             tenancy,
             builder: Builder {
                 image: build.image.clone(),
