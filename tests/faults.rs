@@ -5,6 +5,8 @@
 //! and on the disk, and what was said; and at last it pushes again, which must succeed.
 
 mod around;
+mod front;
+mod full;
 mod killed;
 mod lane;
 mod table;

@@ -94,6 +94,13 @@ impl ClientError {
     pub fn is_leaderless(&self) -> bool {
         matches!(self, Self::Refused { status: 502..=504, .. })
     }
+    /// Asking again may help at once: there is no leader just now, or the connection broke, as it does when one goes.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { cause: Unreached::Http(cause), .. } => !cause.is_connect() && !cause.is_timeout(),
+            _ => self.is_leaderless(),
+        }
+    }
     /// No answer came.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })

@@ -14,7 +14,8 @@ pub(super) const ELECTION: Duration = Duration::from_mins(1);
 /// How soon they are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Asks, and asks again for as long as Marathon has no leader. For questions, and for what may be done twice.
+/// Asks, and asks again for as long as Marathon has no leader, and when one goes in the middle of it. For questions, and
+/// for what may be done twice.
 pub(super) async fn led<T, Asked>(patience: Duration, ask: impl Fn() -> Asked) -> Result<T, ClientError>
 where
     Asked: Future<Output = Result<T, ClientError>>,
@@ -22,7 +23,7 @@ where
     let until = Instant::now() + patience.min(ELECTION);
     loop {
         match ask().await {
-            Err(error) if error.is_leaderless() && Instant::now() < until => tokio::time::sleep(ASK_AGAIN).await,
+            Err(error) if error.is_passing() && Instant::now() < until => tokio::time::sleep(ASK_AGAIN).await,
             answer => return answer,
         }
     }

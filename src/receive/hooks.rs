@@ -381,7 +381,8 @@ impl Refusal {
     }
 
     fn store(error: &StoreError) -> Self {
-        Self::of("the platform's store cannot be opened".to_owned(), error)
+        let why = "the platform's store cannot be opened; its operator has to see to it: is the disk full?";
+        Self::of(why.to_owned(), error)
     }
 }
 

@@ -99,17 +99,21 @@ pub fn plan(point: FaultPoint, fault: Fault) -> Plan {
         Fault::LeaderLost => leader_lost(point),
         Fault::AnswersLost => answers_lost(point),
         Fault::NeverHealthy => match point {
-            At::Posted => Run(Failure(&["deploy failed", "web had 0 of 1 instances up after", STILL_SERVES])),
+            At::Posted => Run(Failure(&["deploy failed", "web had 0 of 1 instances up after 20s", STILL_SERVES])),
             _ => NotRun("whether a release comes up is decided when it is posted, and is run there"),
         },
     }
 }
 
-const IN_GITS_HANDS: &str = "git has the push at that step, and its own refusals are tested beside it";
+/// At these git has the push, and the pipeline is not there yet or any more.
+pub fn is_in_gits_hands(point: FaultPoint) -> bool {
+    matches!(point, At::Quarantined | At::Admitted | At::RefMoved)
+}
 
 fn disk_full(point: FaultPoint) -> Plan {
     match point {
-        At::Quarantined | At::Admitted | At::RefMoved => NotRun(IN_GITS_HANDS),
+        At::Quarantined => Run(Failure(&["remote rejected"])),
+        At::Admitted => Run(Failure(&["remote rejected", "its operator has to see to it", "is the disk full?"])),
         At::Locked | At::SourceRead => Run(Failure(&["free on the disk", "has to make room"])),
         At::BuildBegun | At::ContainerMade | At::SourceUploaded | At::BuildEnded | At::Committed | At::BuildKept => {
             Run(Failure(&["build failed"]))
@@ -122,7 +126,7 @@ fn disk_full(point: FaultPoint) -> Plan {
         | At::Posted
         | At::DeploymentNoted
         | At::Served => Run(Either(&["deploy failed", "could not be kept in the store", STILL_SERVES, "full"])),
-        At::ServingMarked => Run(Success),
+        At::ServingMarked | At::RefMoved => Run(Success),
         At::RollingBack | At::RolledBack => Run(Failure(&["deploy failed", "web exited with status 1", STILL_SERVES])),
     }
 }
