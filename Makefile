@@ -27,6 +27,7 @@ test:
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features fault-points -- -D warnings
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; else echo 'cargo-deny is not installed: dependencies not checked'; fi
 
 # One after another, so that nothing but what is measured keeps the machine busy.

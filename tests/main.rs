@@ -17,6 +17,10 @@ mod engine_mesos;
 mod engine_rolling;
 mod engine_soak;
 mod engine_trust;
+#[cfg(feature = "fault-points")]
+mod faults;
+#[cfg(not(feature = "fault-points"))]
+mod faults_left_out;
 mod front_door;
 mod house;
 mod init;
@@ -26,6 +30,7 @@ mod people;
 mod pipeline;
 mod platform;
 mod quota;
+mod scripted_marathon;
 mod shell;
 mod stack;
 mod strangers;

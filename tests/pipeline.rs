@@ -623,7 +623,9 @@ async fn paas_yml_may_name_the_command() {
 async fn with_a_registry_a_release_runs_by_digest() {
     let registry = TestRegistry::start();
     let host = registry.host();
-    let lab = Lab::serving(|platform| platform.registry = Some(Registry { host: host.clone(), credentials: None }));
+    let lab = Lab::serving(|platform| {
+        platform.registry = Some(Registry { host: host.clone(), credentials: None, patience: Registry::PATIENCE });
+    });
     let app = site("published");
     let outcome = lab.push(&app).await;
     assert_eq!(get(live_at(&outcome), "/page", None).unwrap().body, "published");
@@ -635,7 +637,7 @@ async fn with_a_registry_a_release_runs_by_digest() {
 
 #[tokio::test]
 async fn a_registry_that_is_away_fails_the_push_before_anything_is_deployed() {
-    let registry = Registry { host: "127.0.0.1:1".to_owned(), credentials: None };
+    let registry = Registry { host: "127.0.0.1:1".to_owned(), credentials: None, patience: Registry::PATIENCE };
     let lab = Lab::serving(|platform| platform.registry = Some(registry));
     let app = site("unpublished");
     let outcome = lab.push(&app).await;

@@ -1,6 +1,7 @@
 //! Images: what they are, and how they come into a registry.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
 use bollard::models::{ImageInspect, PushImageInfo};
@@ -41,6 +42,8 @@ pub enum PushImageError {
     Docker(#[from] DockerError),
     #[error("the registry refused `{tag}`: {message}")]
     Refused { tag: Tag, message: String },
+    #[error("the registry did not go on with `{tag}` for {} s, and was given up", .patience.as_secs())]
+    Silent { tag: Tag, patience: Duration },
     #[error("Docker did not say under which digest the registry keeps `{tag}`")]
     NoDigest { tag: Tag },
     #[error("Docker pushed `{tag}` as {digest}, but does not list that among the image's digests")]
@@ -74,14 +77,21 @@ impl Docker {
     }
 
     /// Sends the image to the registry that its name tells, and gives the digest under which it is kept there.
-    /// `credentials` are `user:password`.
-    pub async fn push_image(&self, tag: &Tag, credentials: Option<&Secret>) -> Result<Digest, PushImageError> {
+    /// `credentials` are `user:password`. Without any progress for `patience` it is given up: Docker waits for a registry
+    /// that never answers as long as somebody waits for Docker.
+    pub async fn push_image(
+        &self,
+        tag: &Tag,
+        credentials: Option<&Secret>,
+        patience: Duration,
+    ) -> Result<Digest, PushImageError> {
         let options = PushImageOptions { tag: Some(tag.tag.clone()), platform: None };
         let credentials = credentials.map(sendable).transpose()?;
         let mut answer = std::pin::pin!(self.api().await?.push_image(&tag.repository, Some(options), credentials));
         let mut digest = None;
         loop {
-            match answer.try_next().await {
+            let told = tokio::time::timeout(patience, answer.try_next()).await;
+            match told.map_err(|_| PushImageError::Silent { tag: tag.clone(), patience })? {
                 Ok(Some(info)) => digest = announced_digest(&info).or(digest),
                 Ok(None) => break,
                 Err(bollard::errors::Error::DockerStreamError { error }) => {

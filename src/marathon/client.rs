@@ -89,6 +89,32 @@ impl fmt::Display for Detail {
     }
 }
 
+impl ClientError {
+    /// Marathon is there, and has nobody to decide anything just now: a standby answers so while a leader is elected.
+    pub fn is_leaderless(&self) -> bool {
+        matches!(self, Self::Refused { status: 502..=504, .. })
+    }
+    /// Asking again may help at once: there is no leader just now, or the connection broke, as it does when one goes.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { cause: Unreached::Http(cause), .. } => !cause.is_connect() && !cause.is_timeout(),
+            _ => self.is_leaderless(),
+        }
+    }
+    /// No answer came.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+    /// What was asked for may have been done all the same: the answer was lost, not the question.
+    pub fn may_have_been_done(&self) -> bool {
+        match self {
+            Self::Unreachable { cause: Unreached::Http(cause), .. } => !cause.is_connect(),
+            Self::Unreachable { cause: Unreached::Silent(_), .. } => true,
+            _ => self.is_leaderless(),
+        }
+    }
+}
+
 fn list(deployments: &[DeploymentId]) -> String {
     match deployments {
         [] => "another deployment".to_owned(),
@@ -121,6 +147,8 @@ pub struct Client {
     /// Without a slash at its end.
     base: String,
     credentials: Option<Secret>,
+    /// How long one answer may take.
+    patience: Duration,
 }
 
 impl fmt::Debug for Client {
@@ -153,7 +181,18 @@ impl Client {
             .connect_timeout(CONNECT_PATIENCE)
             .build()
             .expect("a client without certificates of its own is always made");
-        Ok(Self { http, base: parsed.as_str().trim_end_matches('/').to_owned(), credentials })
+        Ok(Self {
+            http,
+            base: parsed.as_str().trim_end_matches('/').to_owned(),
+            credentials,
+            patience: ANSWER_PATIENCE,
+        })
+    }
+
+    /// The same Marathon, of which each answer may take that long and no longer.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The address, for messages.
@@ -262,9 +301,9 @@ impl Client {
         let filter: Vec<String> = kinds.iter().map(|kind| format!("event_type={kind}")).collect();
         let path = if filter.is_empty() { "/v2/events".to_owned() } else { format!("/v2/events?{}", filter.join("&")) };
         let request = self.request(Method::GET, &path).header(header::ACCEPT, "text/event-stream");
-        let answer = tokio::time::timeout(ANSWER_PATIENCE, request.send())
+        let answer = tokio::time::timeout(self.patience, request.send())
             .await
-            .map_err(|_| self.unreachable(Unreached::Silent(ANSWER_PATIENCE)))?
+            .map_err(|_| self.unreachable(Unreached::Silent(self.patience)))?
             .map_err(|cause| self.broken(cause))?;
         let answer = self.successful(answer).await?;
         let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -310,8 +349,7 @@ impl Client {
         }
     }
     async fn ask(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Bytes, ClientError> {
-        let mut request =
-            self.request(method, path).header(header::ACCEPT, "application/json").timeout(ANSWER_PATIENCE);
+        let mut request = self.request(method, path).header(header::ACCEPT, "application/json").timeout(self.patience);
         if let Some(body) = body {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body);
         }
@@ -343,9 +381,9 @@ impl Client {
         if status == StatusCode::UNAUTHORIZED {
             return Err(ClientError::Unauthorized { url: self.base.clone() });
         }
-        let body = tokio::time::timeout(ANSWER_PATIENCE, answer.bytes())
+        let body = tokio::time::timeout(self.patience, answer.bytes())
             .await
-            .map_err(|_| self.unreachable(Unreached::Silent(ANSWER_PATIENCE)))?
+            .map_err(|_| self.unreachable(Unreached::Silent(self.patience)))?
             .map_err(|cause| self.broken(cause))?;
         Err(refusal(status, &body))
     }

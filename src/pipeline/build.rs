@@ -16,7 +16,7 @@ use super::places::Places;
 use super::release::{BuildOf, ReleaseError, json};
 use super::slug::{KnownSlug, KnownSlugs, SlugKey};
 use super::source::Source;
-use super::{Platform, Progress, Push, Say, cancel, console, quota};
+use super::{Platform, Progress, Push, Say, cancel, console, quota, reached};
 use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, DockerError, Image, Job, labels};
 use crate::git::GitError;
 use crate::model::{ByteSize, ImageId, Period, ProcessType, TenantName};
@@ -156,6 +156,7 @@ async fn build_anew(
     let waits = platform.tenancy.quota.builds.is_some();
     let state = if waits { BuildState::Queued } else { BuildState::Running };
     let mut build = builds.begin(push, &slug, state, Timestamp::now()).await?;
+    reached!(BuildBegun, push.app, platform.home_label);
     let site = Site { builder, slug: &slug, source, push, platform, builds: &builds, number: build.number };
     let (outcome, mut log) = match BuildLog::create(&platform.build_logs, build.number) {
         Ok(mut log) => (site.until_cancelled(&mut build, &mut log, say).await, Some(log)),
@@ -168,11 +169,13 @@ async fn build_anew(
     match outcome {
         Ok(made) => {
             let known = made.known(&build, push);
+            reached!(BuildKept, push.app, platform.home_label);
             remember(&slug, known.clone(), platform).await?;
+            reached!(Remembered, push.app, platform.home_label);
             Ok(known.into_built(slug))
         }
         Err(error) => {
-            let error = site.failed(error, &mut build, log.as_mut()).await?;
+            let error = site.failed(error, &mut build, log.as_mut()).await;
             say(Progress::Detail(format!("`paas builds log {}` shows this again", build.number)));
             Err(error)
         }
@@ -265,21 +268,21 @@ impl Site<'_> {
         marked.map(|()| made)
     }
 
-    /// Keeps why there is nothing, and gives it: a container that somebody ended looks like a build that failed.
-    async fn failed(
-        &self,
-        error: BuildError,
-        build: &mut Build,
-        log: Option<&mut BuildLog>,
-    ) -> Result<BuildError, BuildError> {
-        let cancelled = self.builds.cancelled_by(self.number).await?;
+    /// Keeps why there is nothing, and gives it: a container that somebody ended looks like a build that failed. What
+    /// cannot be kept, as on a full disk, does not take the place of the reason.
+    async fn failed(&self, error: BuildError, build: &mut Build, log: Option<&mut BuildLog>) -> BuildError {
+        let cancelled = self.builds.cancelled_by(self.number).await.ok().flatten();
         let error = cancelled.map_or(error, |by| BuildError::Cancelled { by });
         let reason = error.to_string();
-        if let Some(log) = log {
-            log.line(&reason)?;
+        if let Some(Err(unwritten)) = log.map(|log| log.line(&reason)) {
+            tracing::warn!(error = %unwritten, build = self.number, "why it failed could not be written to its log");
         }
-        let marked = self.builds.mark(build, BuildState::Failed { at: Timestamp::now(), reason }).await;
-        Ok(marked.err().unwrap_or(error))
+        match self.builds.mark(build, BuildState::Failed { at: Timestamp::now(), reason }).await {
+            Err(cancelled @ BuildError::Cancelled { .. }) => return cancelled,
+            Err(unmarked) => tracing::warn!(error = %unmarked, build = self.number, "its failure could not be kept"),
+            Ok(()) => {}
+        }
+        error
     }
 
     async fn make(&self, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
@@ -287,6 +290,7 @@ impl Site<'_> {
         let (logs, rules) = (&self.platform.build_logs, &self.platform.builder);
         let loan = Loan::make(logs, self.number, &self.source.build.settings(), rules.ca_bundle.as_deref())?;
         let container = self.platform.docker.create_build(self.container(&loan).await?).await?;
+        reached!(ContainerMade, self.push.app, self.platform.home_label);
         let made = self.run(&container, log, say).await;
         // Removed before anything is told, so that who hears of the failure finds nothing left.
         container.remove().await?;
@@ -298,10 +302,13 @@ impl Site<'_> {
 
     async fn run(&self, container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
         container.upload("/", self.source.tar("app")?).await?;
+        reached!(SourceUploaded, self.push.app, self.platform.home_label);
         let complaint = follow(container, log, say).await?;
         self.judge(&container.ended().await?, complaint)?;
+        reached!(BuildEnded, self.push.app, self.platform.home_label);
         let release = container.file(BUILDPACK_RELEASE, BUILDPACK_RELEASE_BYTES).await?;
         let image = container.commit(self.builder, self.slug_labels()).await?;
+        reached!(Committed, self.push.app, self.platform.home_label);
         let size = self.added_by(&image).await?;
         let default_processes = release.map_or_else(BTreeMap::new, |text| default_processes(&text));
         Ok(Made { image, size, default_processes })

@@ -155,8 +155,8 @@ impl Builds<'_> {
         }
     }
 
-    /// Marks the newest build as abandoned if it never ended, and gives its push's id; also that of a cancelled one,
-    /// for whoever cancelled it may not have come to its container.
+    /// Marks the newest build as abandoned if it never ended, and gives its push's id; also that of one that failed or
+    /// was cancelled, for Docker may have been away when its container was to go.
     pub(super) async fn abandon_unfinished(&self) -> Result<Option<String>, ReleaseError> {
         let newest = AppRecord::read(self.store, &self.places).await?.value.builds;
         let Some((mut build, _)) = self.read(newest).await? else { return Ok(None) };
@@ -166,8 +166,8 @@ impl Builds<'_> {
                 self.store.put(&self.places.build(newest), json(&build), None).await?;
                 Ok(Some(build.push))
             }
-            BuildState::Cancelled { .. } => Ok(Some(build.push)),
-            BuildState::Succeeded { .. } | BuildState::Failed { .. } | BuildState::Abandoned => Ok(None),
+            BuildState::Cancelled { .. } | BuildState::Failed { .. } | BuildState::Abandoned => Ok(Some(build.push)),
+            BuildState::Succeeded { .. } => Ok(None),
         }
     }
 }

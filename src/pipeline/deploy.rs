@@ -9,22 +9,24 @@ use std::time::{Duration, Instant};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 
-use super::definition::{app_id, definitions, group_id};
+use super::definition::{app_id, group_id};
 use super::formation::{Check, WEB};
-use super::release::Release;
+use super::post::{self, TakeOver, led};
+use super::reached;
+use super::release::{Release, ReleaseError};
 use super::task_logs;
 use super::verdict::{
     CameUp, Expected, Failure, Heard, Judge, Seen, SeenApp, SeenFailure, SeenTask, TaskPlace, Verdict,
 };
 use super::{Platform, Progress, Say};
-use crate::marathon::{
-    AppInfo, Client, ClientError, DeploymentId, DeploymentResult, Event, EventKind, GroupUpdate, PathId, Task,
-};
-use crate::model::{ReleaseNumber, in_full};
+use crate::marathon::{AppInfo, Client, ClientError, DeploymentId, DeploymentResult, Event, EventKind, PathId, Task};
+use crate::model::{Period, ReleaseNumber, in_full};
 
 /// A look at the state is taken after every event that concerns the app; this often without one too, since events can
 /// be lost and their order is not promised.
 const LOOK_ANYWAY: Duration = Duration::from_secs(5);
+/// How long a look may take when the deadline is there.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 /// The same while there is no event stream, and how soon another one is asked for.
 const WITHOUT_EVENTS: Duration = Duration::from_secs(1);
 /// The kinds of event that can change the picture.
@@ -43,12 +45,33 @@ pub enum DeployError {
     /// Marathon did not take it; nothing has changed.
     #[error("Marathon did not take the release")]
     NotTaken(#[source] ClientError),
+    /// No answer said whether Marathon took it.
+    #[error("it is not known whether Marathon took the release; the next push takes over from it")]
+    InDoubt(#[source] ClientError),
+    /// The store could not keep what came of it, so it was undone.
+    #[error("the release could not be kept in the store; {now}")]
+    Unrecorded {
+        #[source]
+        cause: ReleaseError,
+        now: Aftermath,
+    },
     /// Somebody else's deployment has the app; nothing has changed.
     #[error("{} holds the app; wait for it, or push again with `-o force` to take over", holders(.0))]
     Locked(Vec<DeploymentId>),
     /// It was tried, and undone.
     #[error("{reason}; {now}")]
     Failed { reason: String, now: Aftermath },
+}
+
+impl DeployError {
+    /// Whether Marathon may still be at it; none when nothing has changed.
+    pub(super) fn leaves_unsettled(&self) -> Option<bool> {
+        match self {
+            Self::NotTaken(_) | Self::Locked(_) => None,
+            Self::InDoubt(_) => Some(true),
+            Self::Unrecorded { now, .. } | Self::Failed { now, .. } => Some(matches!(now, Aftermath::Unknown { .. })),
+        }
+    }
 }
 
 fn holders(deployments: &[DeploymentId]) -> String {
@@ -73,7 +96,9 @@ impl std::fmt::Display for Aftermath {
         match self {
             Self::Serving(number) => write!(f, "{number} is still serving"),
             Self::Nothing => f.write_str("nothing serves"),
-            Self::Unknown { previous: Some(number), why } => write!(f, "whether {number} serves is unknown: {why}"),
+            Self::Unknown { previous: Some(number), why } => {
+                write!(f, "whether {number} serves is unknown, and the next push takes over: {why}")
+            }
             Self::Unknown { previous: None, why } => write!(f, "it could not be taken back: {why}"),
         }
     }
@@ -85,6 +110,11 @@ enum Trouble {
     Verdict(Failure),
     /// The deadline passed without an answer.
     Unreachable(ClientError),
+    /// The deadline passed in the middle of a question.
+    Silent {
+        url: String,
+        after: Duration,
+    },
 }
 
 impl std::fmt::Display for Trouble {
@@ -92,6 +122,13 @@ impl std::fmt::Display for Trouble {
         match self {
             Self::Verdict(failure) => failure.fmt(f),
             Self::Unreachable(error) => error.fmt(f),
+            Self::Silent { url, after } => {
+                write!(
+                    f,
+                    "cannot reach Marathon at {url}: it gave no answer within {}",
+                    Period::from_secs(after.as_secs())
+                )
+            }
         }
     }
 }
@@ -105,35 +142,31 @@ pub(super) struct Deployment<'a> {
     began: Instant,
 }
 
-/// Posts the release. `ours` is a deployment that an earlier push of this app started and was killed over: it may be
-/// taken over without being asked, all others only if `force` was asked for.
+/// Posts the release.
 pub(super) async fn post<'a>(
     release: &'a Release,
-    ours: Option<DeploymentId>,
-    force: bool,
+    take_over: TakeOver,
     platform: &'a Platform,
 ) -> Result<Deployment<'a>, DeployError> {
-    let client = &platform.tenancy.marathon;
+    let (client, patience) = (&platform.tenancy.marathon, platform.deploy.deadline);
     // Subscribed first, so that nothing that follows from the PUT is missed.
-    let events = Events::of(client).await.map_err(DeployError::NotTaken)?;
+    let events = led(patience, || Events::of(client)).await.map_err(DeployError::NotTaken)?;
     let began = Instant::now();
-    let posted = match put(client, release, force).await {
-        Err(ClientError::Locked { deployments }) if is_ours(&deployments, ours) => put(client, release, true).await,
-        answer => answer,
-    };
-    match posted {
-        Ok(posted) => Ok(Deployment { platform, release, events, posted, began }),
-        Err(ClientError::Locked { deployments }) => Err(DeployError::Locked(deployments)),
-        Err(error) => Err(DeployError::NotTaken(error)),
-    }
+    let posted = post::put(client, release, take_over, patience).await?;
+    Ok(Deployment { platform, release, events, posted, began })
 }
 
-fn is_ours(holding: &[DeploymentId], ours: Option<DeploymentId>) -> bool {
-    !holding.is_empty() && holding.iter().all(|id| Some(*id) == ours)
-}
-
-async fn put(client: &Client, release: &Release, force: bool) -> Result<DeploymentResult, ClientError> {
-    client.put_group(&group_id(&release.app), &GroupUpdate::of_apps(definitions(release)), force).await
+/// Undoes a release of which the store knows too little, whether it would have served or not.
+pub(super) async fn unrecorded(
+    release: &Release,
+    previous: Option<&Release>,
+    cause: ReleaseError,
+    platform: &Platform,
+    say: Say<'_>,
+) -> DeployError {
+    say(Progress::Warning(in_full(&cause)));
+    let now = roll_back(release, previous, platform, say).await;
+    DeployError::Unrecorded { cause, now }
 }
 
 impl Deployment<'_> {
@@ -152,7 +185,9 @@ impl Deployment<'_> {
             Err(trouble) => {
                 say(Progress::Warning(trouble.to_string()));
                 tell_output(&trouble, &self.platform.tenancy.marathon, say).await;
+                reached!(RollingBack, self.release.app, self.platform.home_label);
                 let now = roll_back(self.release, previous, self.platform, say).await;
+                reached!(RolledBack, self.release.app, self.platform.home_label);
                 Err(DeployError::Failed { reason: trouble.to_string(), now })
             }
         }
@@ -163,7 +198,12 @@ impl Deployment<'_> {
         let ids: Vec<PathId> = expected.keys().cloned().collect();
         let mut judge = Judge::new(self.id(), &self.posted.version, expected, self.platform.deploy);
         loop {
-            let looked = look(&self.platform.tenancy.marathon, &ids, self.id()).await;
+            let left = self.platform.deploy.deadline.saturating_sub(self.began.elapsed()).max(LAST_LOOK);
+            let looking = look(&self.platform.tenancy.marathon, &ids, self.id());
+            let Ok(looked) = tokio::time::timeout(left, looking).await else {
+                let url = self.platform.tenancy.marathon.url().to_owned();
+                return Err(Trouble::Silent { url, after: self.platform.deploy.deadline });
+            };
             let now = self.began.elapsed();
             let mut look_again = WITHOUT_EVENTS;
             match looked {
@@ -340,7 +380,7 @@ async fn roll_back(failed: &Release, previous: Option<&Release>, platform: &Plat
     };
     say(Progress::Step(format!("Rolling back to {}", previous.number)));
     let number = Some(previous.number);
-    match post(previous, None, true, platform).await {
+    match post(previous, TakeOver::Any, platform).await {
         Err(error) => Aftermath::Unknown { previous: number, why: in_full(&error) },
         Ok(mut deployment) => match deployment.follow(say).await {
             Ok(()) => Aftermath::Serving(previous.number),
@@ -352,8 +392,9 @@ async fn roll_back(failed: &Release, previous: Option<&Release>, platform: &Plat
 /// Removes the group of an app that never served, and waits until it is gone.
 async fn take_back(failed: &Release, platform: &Platform) -> Result<(), String> {
     let (client, group) = (&platform.tenancy.marathon, group_id(&failed.app));
-    let mut events = Events::of(client).await.map_err(|error| in_full(&error))?;
-    let deleted = match client.delete_group(&group, true).await {
+    let patience = platform.deploy.deadline;
+    let mut events = led(patience, || Events::of(client)).await.map_err(|error| in_full(&error))?;
+    let deleted = match led(patience, || client.delete_group(&group, true)).await {
         Ok(deleted) => deleted,
         Err(ClientError::NotFound { .. }) => return Ok(()),
         Err(error) => return Err(in_full(&error)),
@@ -369,21 +410,12 @@ async fn take_back(failed: &Release, platform: &Platform) -> Result<(), String> 
             let _ = tokio::time::timeout(WITHOUT_EVENTS, events.next()).await;
         }
     };
-    let patience = platform.deploy.deadline;
     tokio::time::timeout(patience, gone).await.map_err(|_| format!("it was not gone after {} s", patience.as_secs()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_deployment_is_taken_over_unasked_only_if_it_was_ours() {
-        let (ours, other) = (DeploymentId::random(), DeploymentId::random());
-        assert!(is_ours(&[ours], Some(ours)));
-        assert!(!is_ours(&[ours, other], Some(ours)) && !is_ours(&[other], Some(ours)));
-        assert!(!is_ours(&[other], None) && !is_ours(&[], None) && !is_ours(&[], Some(ours)));
-    }
 
     #[test]
     fn the_reason_says_what_still_serves() {

@@ -13,10 +13,12 @@ mod console;
 mod definition;
 mod deploy;
 mod disk;
+mod fault_point;
 mod formation;
 mod keep;
 mod log_watch;
 mod places;
+mod post;
 mod progress;
 mod publish;
 mod quota;
@@ -29,6 +31,7 @@ mod sweep;
 mod task_logs;
 mod verdict;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,11 +43,13 @@ use crate::git::Repository;
 use crate::marathon;
 use crate::model::{
     AppName, ByteSize, CommitId, ImageRef, OverQuota, Period, Quota, ReleaseNumber, Secret, TenantName, TokenId,
-    UserName,
+    UserName, in_full,
 };
 use crate::store::{BoxedCause, Holder, Lease, LeaseAttempt, Store, StoreError};
 use build_log::{Builds, Loan};
+pub(crate) use fault_point::reached;
 use places::Places;
+use post::TakeOver;
 use release::{Draft, Releases};
 
 pub use app_record::AppRecord;
@@ -53,6 +58,8 @@ pub use build_log::{Build, BuildFileError, BuildState};
 pub use builds::{BuildHistory, BuildsError, LogReader};
 pub use deploy::{Aftermath, DeployError};
 pub use disk::DiskFull;
+#[cfg(feature = "fault-points")]
+pub use fault_point::FaultPoint;
 pub use formation::{Formation, FormationError};
 pub use keep::Keep;
 pub use progress::{Progress, Say};
@@ -104,6 +111,13 @@ pub struct Registry {
     pub host: String,
     /// `user:password`.
     pub credentials: Option<Secret>,
+    /// How long it may leave a push of a slug without any progress.
+    pub patience: Duration,
+}
+
+impl Registry {
+    /// Docker itself tries again after pauses of at most half a minute, and tells of each.
+    pub const PATIENCE: Duration = Duration::from_mins(2);
 }
 
 /// The builder image, and what a build may use.
@@ -267,6 +281,15 @@ impl PushError {
             Self::Store(error) => ("the store failed", error),
             Self::Docker(error) => ("Docker failed", error),
         };
+        // What the store says is what the operator needs.
+        if let Self::Release(_)
+        | Self::Build(BuildError::Record(_))
+        | Self::Store(_)
+        | Self::Deploy(DeployError::Unrecorded { .. }) = self
+        {
+            let cause = self.source().map_or_else(|| cause.to_string(), in_full);
+            return one_line(&format!("{what}: {cause}"));
+        }
         // The deploy's own cause is Marathon's answer, which is what the person needs.
         match (self, self.source().and_then(|error| error.source())) {
             (Self::Deploy(_), Some(why)) => one_line(&format!("{what}: {cause}: {why}")),
@@ -305,10 +328,12 @@ pub async fn run<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>
     let turn = lease(&push, &places, platform, say).await?;
     push.previous = branch_at_our_turn(&push)?;
     clean_up_after_others(&places, platform).await?;
+    reached!(Locked, push.app, platform.home_label);
     let releases = Releases::of(&*platform.store, places.clone());
     let previous = releases.serving().await?;
 
     let source = source::check_out(&push, say).await?;
+    reached!(SourceRead, push.app, platform.home_label);
     quota::foresee(&source, previous.as_ref(), &push, platform).await?;
     let built = build::build(&source, &push, platform, say).await?;
     let image = publish::publish(&built, &push, platform, say).await?;
@@ -318,17 +343,19 @@ pub async fn run<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>
     let clear = async || cleared(&formation, &push, platform, &permission).await;
     let mut clearance = clear().await?;
     draft.token.clone_from(&clearance.by_token);
-    let mut numbered = record(draft, &push, &releases, say).await?;
+    let numbered = record(draft, &push, &releases, say).await?;
+    reached!(Recorded, push.app, platform.home_label);
     if let Some(command) = numbered.release.command.clone() {
         // It may take long, and nobody else is to wait for the quota meanwhile.
         drop(clearance);
         let done = async {
             release_command::run(&numbered.release, &command, &slug, &push, platform, say).await?;
+            reached!(ReleaseCommandEnded, push.app, platform.home_label);
             clear().await
         };
         clearance = match done.await {
             Ok(clearance) => clearance,
-            Err(error) => return Err(failed(&mut numbered.release, error, &releases).await),
+            Err(error) => return Err(failed(numbered, error, &releases).await),
         };
     }
     let Clearance { held_quota, tenancy, .. } = clearance;
@@ -364,11 +391,17 @@ async fn cleared<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>
 }
 
 /// Keeps in the store that the release came to nothing before it was posted.
-async fn failed(release: &mut Release, error: PushError, releases: &Releases<'_>) -> PushError {
-    let state = ReleaseState::Failed { at: Timestamp::now(), reason: error.reason() };
-    match releases.mark(release, state).await {
-        Ok(()) => error,
-        Err(unmarked) => unmarked.into(),
+async fn failed(numbered: Numbered, error: PushError, releases: &Releases<'_>) -> PushError {
+    let Numbered { mut release, unsettled } = numbered;
+    mark_failed(&mut release, error.reason(), unsettled, releases).await;
+    error
+}
+
+/// What the store cannot take now the next push finds out by itself; the push's own failure is what people are told.
+async fn mark_failed(release: &mut Release, reason: String, unsettled: bool, releases: &Releases<'_>) {
+    let state = ReleaseState::Failed { at: Timestamp::now(), reason, unsettled };
+    if let Err(error) = releases.mark(release, state).await {
+        tracing::warn!(%error, release = %release.number, "a release that failed could not be marked so");
     }
 }
 
@@ -414,8 +447,14 @@ async fn lease(push: &Push, places: &Places, platform: &Platform, say: Say<'_>) 
 /// Removes what a push of this app left that was killed. It held the lease that we hold now, so it is surely over.
 async fn clean_up_after_others(places: &Places, platform: &Platform) -> Result<(), PushError> {
     let builds = Builds { store: &*platform.store, places: places.clone() };
-    if let Some(push) = builds.abandon_unfinished().await? {
-        platform.docker.remove_containers_labelled(labels::PUSH, &push).await?;
+    let build = builds.abandon_unfinished().await?;
+    // A release command has a container too.
+    let newest = Releases::of(&*platform.store, places.clone()).newest().await?;
+    let release = newest.filter(|release| !matches!(release.state, ReleaseState::Succeeded { .. }));
+    let pushes: BTreeSet<String> = build.into_iter().chain(release.map(|release| release.push)).collect();
+    // Every instance has the label, but empty.
+    for push in pushes.iter().filter(|push| push.parse::<PushId>().is_ok()) {
+        platform.docker.remove_containers_labelled(labels::PUSH, push).await?;
     }
     Loan::sweep(&platform.build_logs);
     Ok(())
@@ -435,25 +474,25 @@ fn draft(
 }
 
 async fn record(draft: Draft, push: &Push, releases: &Releases<'_>, say: Say<'_>) -> Result<Numbered, PushError> {
-    // A release whose push was killed over its deployment: that deployment is ours to end.
-    let mut orphan = None;
-    if let Some(mut cut_off) = releases.cut_off().await? {
-        if let ReleaseState::Pending { deployment } = cut_off.state {
-            orphan = deployment;
+    let mut unsettled = false;
+    if let Some(mut newest) = releases.newest().await? {
+        unsettled = newest.state.is_unsettled();
+        if let ReleaseState::Pending { .. } = newest.state {
+            let reason = "its push ended before it served".to_owned();
+            releases.mark(&mut newest, ReleaseState::Failed { at: Timestamp::now(), reason, unsettled }).await?;
         }
-        let reason = "its push ended before it served".to_owned();
-        releases.mark(&mut cut_off, ReleaseState::Failed { at: Timestamp::now(), reason }).await?;
     }
     let release = releases.record(draft, push, Timestamp::now()).await?;
     let by = release.token.as_ref().map_or_else(String::new, |token| format!(", by deploy token {token}"));
     say(Progress::Step(format!("Release {}: {}{by}", release.number, formation::summary(&release.formation))));
-    Ok(Numbered { release, orphan })
+    Ok(Numbered { release, unsettled })
 }
 
-/// A release in the store, and the deployment of an earlier one that may still hold the app.
+/// A release in the store.
 struct Numbered {
     release: Release,
-    orphan: Option<marathon::DeploymentId>,
+    /// A deployment of the one before may still hold the app, and nobody follows it: it is ours to end.
+    unsettled: bool,
 }
 
 /// Posts the release, follows it, and keeps in the store what became of it.
@@ -466,31 +505,54 @@ async fn deploy(
     platform: &Platform,
     say: Say<'_>,
 ) -> Result<(Release, Option<String>), PushError> {
-    let Numbered { mut release, orphan } = numbered;
+    let Numbered { mut release, unsettled } = numbered;
     say(Progress::Deploying(release.number));
+    reached!(Deploying, push.app, platform.home_label);
     let posted = release.clone();
-    let answer = deploy::post(&posted, orphan, push.options.force, platform).await;
+    let take_over = match (push.options.force, unsettled) {
+        (true, _) => TakeOver::Any,
+        (false, true) => TakeOver::Unsettled,
+        (false, false) => TakeOver::None,
+    };
+    let answer = deploy::post(&posted, take_over, platform).await;
     // From here on Marathon counts it.
     drop(held_quota);
+    reached!(Posted, push.app, platform.home_label);
     let outcome = match answer {
-        Ok(deployment) => {
-            let state = ReleaseState::Pending { deployment: Some(deployment.id()) };
-            releases.mark(&mut release, state).await?;
-            deployment.settled(previous, say).await
-        }
+        Ok(deployment) => followed(deployment, &mut release, previous, releases, platform, say).await,
         Err(error) => Err(error),
     };
     match outcome {
-        Ok(address) => {
-            releases.mark_serving(&mut release, Timestamp::now()).await?;
-            Ok((release, address))
-        }
+        Ok(address) => Ok((release, address)),
         Err(error) => {
-            let state = ReleaseState::Failed { at: Timestamp::now(), reason: error.to_string() };
-            releases.mark(&mut release, state).await?;
+            let unsettled = error.leaves_unsettled().unwrap_or(unsettled);
+            mark_failed(&mut release, error.to_string(), unsettled, releases).await;
             Err(error.into())
         }
     }
+}
+
+/// Follows what was posted to its end, which is only good when the store knows of it: else it is undone.
+async fn followed(
+    deployment: deploy::Deployment<'_>,
+    release: &mut Release,
+    previous: Option<&Release>,
+    releases: &Releases<'_>,
+    platform: &Platform,
+    say: Say<'_>,
+) -> Result<Option<String>, DeployError> {
+    let state = ReleaseState::Pending { deployment: Some(deployment.id()) };
+    if let Err(cause) = releases.mark(release, state).await {
+        return Err(deploy::unrecorded(release, previous, cause, platform, say).await);
+    }
+    reached!(DeploymentNoted, release.app, platform.home_label);
+    let address = deployment.settled(previous, say).await?;
+    reached!(Served, release.app, platform.home_label);
+    if let Err(cause) = releases.mark_serving(release, Timestamp::now()).await {
+        return Err(deploy::unrecorded(release, previous, cause, platform, say).await);
+    }
+    reached!(ServingMarked, release.app, platform.home_label);
+    Ok(address)
 }
 
 fn live(release: &Release, address: Option<&str>, took: Duration) -> String {

@@ -1,7 +1,7 @@
 //! Publish: slug → registry, when there is one. What is released is then named by the digest that the registry answered.
 
 use super::build::Built;
-use super::{Platform, Progress, Push, Say};
+use super::{Platform, Progress, Push, Say, reached};
 use crate::docker::{PushImageError, Tag};
 use crate::model::ImageRef;
 
@@ -17,7 +17,9 @@ pub(super) async fn publish(
     let repository = format!("{}/{}/{}", registry.host, push.tenant, push.app);
     let tag = Tag { repository: repository.clone(), tag: built.slug.short().to_owned() };
     platform.docker.tag_image(&built.image, &tag).await?;
-    let digest = platform.docker.push_image(&tag, registry.credentials.as_ref()).await?;
+    reached!(Tagged, push.app, platform.home_label);
+    let digest = platform.docker.push_image(&tag, registry.credentials.as_ref(), registry.patience).await?;
+    reached!(Published, push.app, platform.home_label);
     say(Progress::Detail(format!("published as {repository}@sha256:{}…", digest.short())));
     Ok(ImageRef::Published { repository, digest })
 }

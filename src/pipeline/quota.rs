@@ -12,6 +12,7 @@ use super::build::BuildError;
 use super::definition::app_id;
 use super::formation::{Formation, Process, expected};
 use super::places::Places;
+use super::post::{ELECTION, led};
 use super::release::Release;
 use super::source::Source;
 use super::{Platform, Progress, Push, PushError, Say, Tenancy};
@@ -47,7 +48,7 @@ pub(super) async fn admit(formation: &Formation, push: &Push, tenancy: &Tenancy)
     if !limits_apps(&tenancy.quota) {
         return Ok(());
     }
-    let apps = tenancy.marathon.apps().await.map_err(PushError::InUse)?;
+    let apps = led(ELECTION, || tenancy.marathon.apps()).await.map_err(PushError::InUse)?;
     let (others, demand) = figures(&apps, &push.app, formation);
     let admitted = tenancy.quota.admit(&others, &demand);
     admitted.map_err(|cause| PushError::OverQuota { tenant: push.tenant.clone(), cause })

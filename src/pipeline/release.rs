@@ -59,17 +59,23 @@ pub struct BuildOf {
 #[serde(rename_all = "lowercase", tag = "state")]
 pub enum ReleaseState {
     /// Made; its deployment, once posted, has not come to a verdict.
-    Pending {
-        deployment: Option<DeploymentId>,
-    },
+    Pending { deployment: Option<DeploymentId> },
     /// It served. A later one may have taken its place.
-    Succeeded {
-        at: Timestamp,
-    },
+    Succeeded { at: Timestamp },
     Failed {
         at: Timestamp,
         reason: String,
+        /// Marathon may still be at it: nobody saw it undone.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unsettled: bool,
     },
+}
+
+impl ReleaseState {
+    /// What Marathon was last told of it may still be under way, with nobody who follows it.
+    pub(super) fn is_unsettled(&self) -> bool {
+        matches!(self, Self::Pending { .. } | Self::Failed { unsettled: true, .. })
+    }
 }
 
 /// What goes into a release; its number, time and state come from recording it.
@@ -88,7 +94,7 @@ pub(super) struct Draft {
 /// Why a release could not be recorded or marked.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
-    #[error("the store would not take the release")]
+    #[error("the store would not take the record")]
     Store(#[from] StoreError),
     #[error("the record `{path}` in the store cannot be read")]
     Unreadable {
@@ -126,14 +132,10 @@ impl<'a> Releases<'a> {
         }
     }
 
-    /// The newest, if its push was cut off before the verdict.
-    pub(super) async fn cut_off(&self) -> Result<Option<Release>, ReleaseError> {
+    pub(super) async fn newest(&self) -> Result<Option<Release>, ReleaseError> {
         match AppRecord::read(self.store, &self.places).await?.value.releases {
             0 => Ok(None),
-            newest => {
-                let release = self.get(ReleaseNumber::new(newest)).await?;
-                Ok(release.filter(|release| matches!(release.state, ReleaseState::Pending { .. })))
-            }
+            newest => self.get(ReleaseNumber::new(newest)).await,
         }
     }
 

@@ -7,7 +7,7 @@ use super::build::labels_with;
 use super::definition::{arguments, environment};
 use super::formation::Command;
 use super::release::Release;
-use super::{Platform, Progress, Push, Say, console};
+use super::{Platform, Progress, Push, Say, console, reached};
 use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, DockerError, Job, labels};
 use crate::model::{ByteSize, ImageId, Period, ProcessType};
 
@@ -39,6 +39,7 @@ pub(super) async fn run(
 ) -> Result<(), ReleaseCommandError> {
     say(Progress::Step(format!("Running the release command of {}", release.number)));
     let container = platform.docker.create_build(spec(release, command, slug, push, platform)).await?;
+    reached!(ReleaseCommandBegun, push.app, platform.home_label);
     let limit = platform.builder.timeout;
     let ended = tokio::time::timeout(limit, follow(&container, say)).await;
     // Removed before anything is told, so that who hears of a failure finds nothing left.

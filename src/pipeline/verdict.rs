@@ -132,12 +132,14 @@ impl std::fmt::Display for Failure {
                 let times = if *times == 1 { "once".to_owned() } else { format!("{times} times") };
                 write!(f, "{process} did not pass its health check ({times})")
             }
-            Self::Instance { process, fault: Fault::Ended { state, message }, .. } => {
-                match message.split_once("exited with status ") {
-                    Some((_, status)) => write!(f, "{process} exited with status {}", first_word(status)),
-                    None if message.is_empty() => write!(f, "{process} ended{}", Manner(*state)),
-                    None => write!(f, "{process} could not run: {}", first_line(message)),
-                }
+            Self::Instance { process, fault: Fault::Ended { state, message }, .. } => match own_status(message) {
+                Some(status) => write!(f, "{process} exited with status {status}"),
+                None if message.is_empty() => write!(f, "{process} ended{}", Manner(*state)),
+                None => write!(f, "{process} could not run: {}", first_line(in_dockers_words(message))),
+            },
+            Self::Deadline { process, up, wanted, after, .. } if *up >= *wanted as usize => {
+                let after = Period::from_secs(after.as_secs());
+                write!(f, "Marathon's deployment was not over after {after}, though all instances of {process} are up")
             }
             Self::Deadline { process, up, wanted, after, .. } => {
                 write!(f, "{process} had {up} of {wanted} instances up after {}", Period::from_secs(after.as_secs()))
@@ -162,6 +164,20 @@ impl std::fmt::Display for Manner {
             _ => Ok(()),
         }
     }
+}
+
+/// The status that the app itself ended with. One of a program that the agent ran for it, as to pull its image, is
+/// another matter.
+fn own_status(message: &str) -> Option<&str> {
+    let status = ["Container", "Command"]
+        .iter()
+        .find_map(|what| message.strip_prefix(what).and_then(|rest| rest.strip_prefix(" exited with status ")));
+    status.map(first_word)
+}
+
+/// An agent tells of a program that it ran by its whole command line; what that program wrote is what there is to know.
+fn in_dockers_words(message: &str) -> &str {
+    message.split_once("stderr='").map_or(message, |(_, written)| written.trim_end().trim_end_matches('\''))
 }
 
 /// The part of a status that is its number.

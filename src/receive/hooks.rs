@@ -19,7 +19,7 @@ use crate::git::{self, GitError};
 use crate::marathon;
 use crate::model::{CommitId, Secret};
 use crate::pipeline::{
-    self, Builder, DeployRules, Permission, Platform, Progress, Push, PushOptions, Registry, Tenancy,
+    self, Builder, DeployRules, Permission, Platform, Progress, Push, PushOptions, Registry, Tenancy, reached,
 };
 use crate::settings::{Limits, Settings};
 use crate::store::{BoxedCause, SqliteStore, Store, StoreError};
@@ -80,6 +80,7 @@ impl HookRun {
         for commit in updates.iter().filter_map(|update| update.new.as_ref()) {
             within(&self.settings.limits, &repository, commit)?;
         }
+        reached!(Quarantined, self.push.repository.app, self.settings.home.path());
         Ok(())
     }
 
@@ -208,6 +209,7 @@ impl HookRun {
         repository: &git::Repository,
         terminal: &Terminal<W>,
     ) -> Result<Mover, Refusal> {
+        reached!(Admitted, self.push.repository.app, self.settings.home.path());
         let platform = self.platform().await?;
         let push = Push {
             tenant: self.push.repository.tenant.clone(),
@@ -245,8 +247,13 @@ impl HookRun {
         // Only now does the ref move, and by our own hand: git may be gone with its client.
         let message = format!("push by {}", self.push.who.user);
         repository.move_reference(&update.name, released.branch_at.as_ref(), commit, &message).map_err(|error| {
-            Refusal::of("the release serves, but the branch was moved by somebody else".to_owned(), &error)
+            let why = match &error {
+                GitError::Moved { .. } => "the branch was moved by somebody else",
+                _ => "the branch could not be moved; push again, and nothing is built anew",
+            };
+            Refusal::of(format!("the release serves, but {why}"), &error)
         })?;
+        reached!(RefMoved, self.push.repository.app, self.settings.home.path());
         Ok(mover)
     }
 
@@ -260,7 +267,11 @@ impl HookRun {
             store: Arc::new(store) as Arc<dyn Store>,
             docker: Docker::at(Socket(docker.socket.clone())),
             home_label: home.path().display().to_string(),
-            registry: registry.as_ref().map(|r| Registry { host: r.host.clone(), credentials: r.credentials.clone() }),
+            registry: registry.as_ref().map(|registry| Registry {
+                host: registry.host.clone(),
+                credentials: registry.credentials.clone(),
+                patience: Registry::PATIENCE,
+            }),
             tenancy,
             builder: Builder {
                 image: build.image.clone(),
@@ -370,7 +381,8 @@ impl Refusal {
     }
 
     fn store(error: &StoreError) -> Self {
-        Self::of("the platform's store cannot be opened".to_owned(), error)
+        let why = "the platform's store cannot be opened; its operator has to see to it: is the disk full?";
+        Self::of(why.to_owned(), error)
     }
 }
 

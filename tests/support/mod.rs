@@ -6,10 +6,14 @@ pub mod chance;
 pub mod checking_proxy;
 pub mod contract;
 pub mod crowd;
+#[cfg(feature = "fault-points")]
+pub mod door;
 pub mod engine;
 pub mod event_stream;
 pub mod events;
 pub mod fake_docker;
+#[cfg(feature = "fault-points")]
+pub mod fault_points;
 pub mod figures;
 pub mod fleet;
 pub mod http;
@@ -20,6 +24,7 @@ pub mod own_docker;
 pub mod platform;
 pub mod project;
 pub mod registry;
+pub mod scripted_marathon;
 pub mod small_disk;
 pub mod soak;
 pub mod stack;
