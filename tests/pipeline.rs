@@ -1,5 +1,6 @@
 //! The way of a push, from a commit to what serves: real git, Docker and SQLite, and a builder of a few files.
 
+mod dockerfile;
 mod rehearsal;
 mod release_command;
 mod source;

@@ -46,6 +46,8 @@ pub struct BuildContainerSpec {
 pub enum Job {
     /// Text for `/bin/sh -c`: a constant, never made from what was pushed.
     Script(&'static str),
+    /// A command of the source's own, for `/bin/sh -c` of its own image.
+    Shell(String),
     /// What the image's own entrypoint is given, as an instance gives it.
     Arguments(Vec<String>),
 }
@@ -113,6 +115,7 @@ impl BuildContainerSpec {
         };
         let (entrypoint, cmd) = match self.job {
             Job::Script(text) => (Some(texts(&["/bin/sh", "-c"])), texts(&[text])),
+            Job::Shell(text) => (Some(texts(&["/bin/sh", "-c"])), vec![text]),
             Job::Arguments(arguments) => (None, arguments),
         };
         ContainerCreateBody {

@@ -1,4 +1,5 @@
-//! Build: source → slug, in a container of the builder image, by the buildstep contract.
+//! Build: source → slug, in a container of the builder image, by the buildstep contract; or by a Dockerfile
+//! (`dockerfile_build`).
 //!
 //! Source in `/app`, a cache in `/tmp/cache` that stays between builds, settings as files in `/tmp/env`. Afterwards the
 //! container is one layer on the builder's image, and gone: also after an error, a time-out, and when nobody waits for
@@ -12,6 +13,9 @@ use jiff::Timestamp;
 
 use super::build_log::{Build, BuildFileError, BuildLog, BuildState, Builds, Loan};
 use super::disk::{DiskFull, NoRoom};
+use super::dockerfile::DockerfileError;
+use super::dockerfile_build::{self, Bases, Steps};
+use super::own_image::OwnImage;
 use super::places::Places;
 use super::release::{BuildOf, ReleaseError, json};
 use super::slug::{KnownSlug, KnownSlugs, SlugKey};
@@ -49,6 +53,8 @@ pub(super) struct Built {
     pub build: BuildOf,
     /// What runs when the source does not say it.
     pub default_processes: BTreeMap<ProcessType, String>,
+    /// What the image says of itself, when a Dockerfile made it.
+    pub own_image: Option<OwnImage>,
 }
 
 /// Why there is no slug. Nothing of the build is left but its log.
@@ -66,6 +72,17 @@ pub enum BuildError {
         status: i64,
         /// What the builder itself called its error, if it did.
         complaint: Option<String>,
+    },
+    /// In Docker's words.
+    #[error("{message}")]
+    Refused { message: String },
+    #[error(transparent)]
+    Dockerfile(#[from] DockerfileError),
+    #[error("there is no image `{image}` to build on, and it could not be fetched")]
+    NoBase {
+        image: String,
+        #[source]
+        cause: Option<DockerError>,
     },
     #[error("the build needed more than its {limit} of memory and was ended (status {status})")]
     OutOfMemory { status: i64, limit: ByteSize },
@@ -106,34 +123,82 @@ pub(super) async fn build(
     platform: &Platform,
     say: Say<'_>,
 ) -> Result<Built, BuildError> {
-    let Foreseen { builder, slug, known } = foresee(source, push, platform).await?;
-    if let Some(known) = known {
+    let Foreseen { way, slug, known } = foresee(source, push, platform).await?;
+    let built = if let Some(known) = known {
         say(Progress::Step(format!(
             "Slug {} from build {} of {}: same tree again",
             short(&known.image),
             known.build,
             known.app
         )));
-        return Ok(known.into_built(slug));
+        known.into_built(slug)
+    } else {
+        super::disk::has_room(push, platform).await?;
+        build_anew(way, slug, source, push, platform, say).await?
+    };
+    let own_image = own_image(source, Some(&built.image), platform).await?;
+    if let Some(note) = own_image.as_ref().and_then(OwnImage::note) {
+        say(Progress::Detail(note));
     }
-    super::disk::has_room(push, platform).await?;
-    build_anew(&builder, slug, source, push, platform, say).await
+    Ok(Built { own_image, ..built })
+}
+
+/// What the image that a Dockerfile makes, or is going to, says of itself.
+pub(super) async fn own_image(
+    source: &Source,
+    image: Option<&ImageId>,
+    platform: &Platform,
+) -> Result<Option<OwnImage>, BuildError> {
+    if source.dockerfile.is_none() {
+        return Ok(None);
+    }
+    let Some(id) = image else { return Ok(Some(OwnImage::unseen())) };
+    let gone = || DockerError::NotFound { what: "image", name: id.to_string() };
+    let image = platform.docker.image(id.as_str()).await?.ok_or_else(gone)?;
+    Ok(Some(OwnImage::of(&image)))
+}
+
+/// By what a slug is made.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// The builder image.
+    Builder(Box<Image>),
+    /// The source's Dockerfile, on these images.
+    Dockerfile(Bases),
+}
+
+impl Way {
+    /// As in `Building with …`.
+    pub(super) fn name(&self, source: &Source, platform: &Platform) -> String {
+        match (self, &source.dockerfile) {
+            (Self::Dockerfile(_), Some(dockerfile)) => format!("from {}", dockerfile.path),
+            _ => format!("with {}", platform.builder.image),
+        }
+    }
 }
 
 /// What a build of the source begins with.
 pub(super) struct Foreseen {
-    pub builder: Image,
+    pub way: Way,
     pub slug: SlugKey,
     /// The slug that is taken instead of building one.
     pub known: Option<KnownSlug>,
 }
 
 pub(super) async fn foresee(source: &Source, push: &Push, platform: &Platform) -> Result<Foreseen, BuildError> {
-    let name = &platform.builder.image;
-    let builder = platform.docker.image(name).await?.ok_or_else(|| BuildError::NoBuilder { image: name.clone() })?;
-    let slug = SlugKey::of(&source.tree, &builder.id, &source.build);
+    let (way, slug) = if let Some(dockerfile) = &source.dockerfile {
+        let bases = dockerfile_build::bases(&dockerfile.content, push, platform).await?;
+        let slug = dockerfile_build::slug_key(source, dockerfile, &bases);
+        (Way::Dockerfile(bases), slug)
+    } else {
+        let name = &platform.builder.image;
+        let builder =
+            platform.docker.image(name).await?.ok_or_else(|| BuildError::NoBuilder { image: name.clone() })?;
+        let slug = SlugKey::of(&source.tree, &builder.id, &source.build);
+        (Way::Builder(Box::new(builder)), slug)
+    };
     let known = if push.options.no_cache { None } else { known_slug(&slug, push, platform).await? };
-    Ok(Foreseen { builder, slug, known })
+    Ok(Foreseen { way, slug, known })
 }
 
 /// A slug that this tenant built from the same input, if Docker still has it.
@@ -145,7 +210,7 @@ async fn known_slug(slug: &SlugKey, push: &Push, platform: &Platform) -> Result<
 }
 
 async fn build_anew(
-    builder: &Image,
+    way: Way,
     slug: SlugKey,
     source: &Source,
     push: &Push,
@@ -156,7 +221,11 @@ async fn build_anew(
     let waits = platform.tenancy.quota.builds.is_some();
     let state = if waits { BuildState::Queued } else { BuildState::Running };
     let mut build = builds.begin(push, &slug, state, Timestamp::now()).await?;
-    let site = Site { builder, slug: &slug, source, push, platform, builds: &builds, number: build.number };
+    let steps = match &way {
+        Way::Builder(_) => None,
+        Way::Dockerfile(_) => Some(Steps::before(push, platform).await?),
+    };
+    let site = Site { way, slug: &slug, source, push, platform, builds: &builds, number: build.number, steps };
     let (outcome, mut log) = match BuildLog::create(&platform.build_logs, build.number) {
         Ok(mut log) => (site.until_cancelled(&mut build, &mut log, say).await, Some(log)),
         Err(error) => (Err(error.into()), None),
@@ -167,6 +236,7 @@ async fn build_anew(
     };
     match outcome {
         Ok(made) => {
+            let slug = made.slug.clone();
             let known = made.known(&build, push);
             remember(&slug, known.clone(), platform).await?;
             Ok(known.into_built(slug))
@@ -180,11 +250,13 @@ async fn build_anew(
 }
 
 /// What a build made.
-struct Made {
-    image: ImageId,
-    /// What it added to the builder.
-    size: ByteSize,
-    default_processes: BTreeMap<ProcessType, String>,
+pub(super) struct Made {
+    pub image: ImageId,
+    /// What it added to the builder; by a Dockerfile, all of it.
+    pub size: ByteSize,
+    pub default_processes: BTreeMap<ProcessType, String>,
+    /// What it is known by when all that it was made of was there.
+    pub slug: SlugKey,
 }
 
 impl Made {
@@ -203,19 +275,21 @@ impl Made {
 impl KnownSlug {
     fn into_built(self, slug: SlugKey) -> Built {
         let build = BuildOf { app: self.app, number: self.build };
-        Built { image: self.image, slug, build, default_processes: self.default_processes }
+        Built { image: self.image, slug, build, default_processes: self.default_processes, own_image: None }
     }
 }
 
 /// One build and all it works with.
-struct Site<'a> {
-    builder: &'a Image,
+pub(super) struct Site<'a> {
+    way: Way,
     slug: &'a SlugKey,
-    source: &'a Source,
-    push: &'a Push,
-    platform: &'a Platform,
+    pub source: &'a Source,
+    pub push: &'a Push,
+    pub platform: &'a Platform,
     builds: &'a Builds<'a>,
     number: u32,
+    /// Of a Dockerfile.
+    pub steps: Option<Steps>,
 }
 
 impl Site<'_> {
@@ -233,7 +307,15 @@ impl Site<'_> {
         };
         // Dropping the build began this; here it is waited for, also for a container that Docker was only just making.
         self.platform.docker.sweep(&[(labels::PUSH, &self.push.push.to_string())]).await?;
+        self.undo_steps().await?;
         Err(BuildError::Cancelled { by })
+    }
+
+    async fn undo_steps(&self) -> Result<(), DockerError> {
+        match &self.steps {
+            Some(steps) => steps.undo().await,
+            None => Ok(()),
+        }
     }
 
     async fn in_turn(&self, build: &mut Build, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
@@ -242,7 +324,7 @@ impl Site<'_> {
             build.started = Timestamp::now();
             self.builds.mark(build, BuildState::Running).await?;
         }
-        say(Progress::Step(format!("Building with {}", self.platform.builder.image)));
+        say(Progress::Step(format!("Building {}", self.way.name(self.source, self.platform))));
         self.limited(log, say).await
     }
 
@@ -252,6 +334,7 @@ impl Site<'_> {
             return outcome;
         }
         super::abandon(&self.platform.docker, &self.push.push).await?;
+        self.undo_steps().await?;
         Err(BuildError::TimedOut { after: Period::from_secs(self.limit().as_secs()) })
     }
 
@@ -261,6 +344,7 @@ impl Site<'_> {
         let marked = self.builds.mark(build, BuildState::Succeeded { at: Timestamp::now(), image, bytes }).await;
         if marked.is_err() {
             self.platform.docker.remove_image(made.image.as_str()).await?;
+            self.undo_steps().await?;
         }
         marked.map(|()| made)
     }
@@ -284,27 +368,47 @@ impl Site<'_> {
 
     async fn make(&self, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
         let began = Instant::now();
-        let (logs, rules) = (&self.platform.build_logs, &self.platform.builder);
-        let loan = Loan::make(logs, self.number, &self.source.build.settings(), rules.ca_bundle.as_deref())?;
-        let container = self.platform.docker.create_build(self.container(&loan).await?).await?;
-        let made = self.run(&container, log, say).await;
-        // Removed before anything is told, so that who hears of the failure finds nothing left.
-        container.remove().await?;
-        let made = made?;
+        let made = match (&self.way, &self.source.dockerfile) {
+            (Way::Builder(builder), _) => self.by_builder(builder, log, say).await?,
+            (Way::Dockerfile(bases), Some(dockerfile)) => {
+                let made = dockerfile_build::make(dockerfile, bases.clone(), self, log, say).await;
+                if made.is_err() {
+                    self.undo_steps().await?;
+                }
+                made?
+            }
+            (Way::Dockerfile(_), None) => unreachable!("this way is chosen for a Dockerfile alone"),
+        };
         let (slug, took) = (short(&made.image), began.elapsed().as_secs_f64());
         say(Progress::Step(format!("Slug {slug} {} in {took:.1} s", made.size)));
         Ok(made)
     }
 
-    async fn run(&self, container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
+    async fn by_builder(&self, builder: &Image, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
+        let (logs, rules) = (&self.platform.build_logs, &self.platform.builder);
+        let loan = Loan::make(logs, self.number, &self.source.build.settings(), rules.ca_bundle.as_deref())?;
+        let container = self.platform.docker.create_build(self.container(builder, &loan).await?).await?;
+        let made = self.run(builder, &container, log, say).await;
+        // Removed before anything is told, so that who hears of the failure finds nothing left.
+        container.remove().await?;
+        made
+    }
+
+    async fn run(
+        &self,
+        builder: &Image,
+        container: &BuildContainer,
+        log: &mut BuildLog,
+        say: Say<'_>,
+    ) -> Result<Made, BuildError> {
         container.upload("/", self.source.tar("app")?).await?;
         let complaint = follow(container, log, say).await?;
         self.judge(&container.ended().await?, complaint)?;
         let release = container.file(BUILDPACK_RELEASE, BUILDPACK_RELEASE_BYTES).await?;
-        let image = container.commit(self.builder, self.slug_labels()).await?;
-        let size = self.added_by(&image).await?;
+        let image = container.commit(builder, self.slug_labels()).await?;
+        let size = self.added_by(&image, builder).await?;
         let default_processes = release.map_or_else(BTreeMap::new, |text| default_processes(&text));
-        Ok(Made { image, size, default_processes })
+        Ok(Made { image, size, default_processes, slug: self.slug.clone() })
     }
 
     fn judge(&self, end: &ContainerEnd, complaint: Option<String>) -> Result<(), BuildError> {
@@ -315,12 +419,12 @@ impl Site<'_> {
         }
     }
 
-    async fn container(&self, loan: &Loan) -> Result<BuildContainerSpec, BuildError> {
+    async fn container(&self, builder: &Image, loan: &Loan) -> Result<BuildContainerSpec, BuildError> {
         let rules = &self.platform.builder;
         let mut read_only = vec![(loan.env(), SETTINGS)];
         read_only.extend(loan.ca_bundle().map(|directory| (directory, CA_BUNDLE)));
         Ok(BuildContainerSpec {
-            image: self.builder.id.clone(),
+            image: builder.id.clone(),
             labels: self.container_labels(),
             job: Job::Script(SCRIPT),
             env: BTreeMap::new(),
@@ -355,9 +459,9 @@ impl Site<'_> {
         labels_with(self.push, self.platform, [(labels::SLUG, self.slug.to_string()), (labels::PUSH, String::new())])
     }
 
-    async fn added_by(&self, image: &ImageId) -> Result<ByteSize, BuildError> {
+    async fn added_by(&self, image: &ImageId, builder: &Image) -> Result<ByteSize, BuildError> {
         let all = self.platform.docker.image(image.as_str()).await?.map_or(0, |image| image.bytes);
-        Ok(ByteSize::new(all.saturating_sub(self.builder.bytes)))
+        Ok(ByteSize::new(all.saturating_sub(builder.bytes)))
     }
 }
 

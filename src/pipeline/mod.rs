@@ -13,9 +13,12 @@ mod console;
 mod definition;
 mod deploy;
 mod disk;
+mod dockerfile;
+mod dockerfile_build;
 mod formation;
 mod keep;
 mod log_watch;
+mod own_image;
 mod places;
 mod progress;
 mod publish;
@@ -39,8 +42,8 @@ use crate::docker::{Docker, DockerError, PushImageError, labels};
 use crate::git::Repository;
 use crate::marathon;
 use crate::model::{
-    AppName, ByteSize, CommitId, ImageRef, OverQuota, Period, Quota, ReleaseNumber, Secret, TenantName, TokenId,
-    UserName,
+    AppName, ByteSize, CommitId, ImageRef, OverQuota, Period, ProcessType, Quota, ReleaseNumber, Secret, TenantName,
+    TokenId, UserName,
 };
 use crate::store::{BoxedCause, Holder, Lease, LeaseAttempt, Store, StoreError};
 use build_log::{Builds, Loan};
@@ -53,6 +56,7 @@ pub use build_log::{Build, BuildFileError, BuildState};
 pub use builds::{BuildHistory, BuildsError, LogReader};
 pub use deploy::{Aftermath, DeployError};
 pub use disk::DiskFull;
+pub use dockerfile::DockerfileError;
 pub use formation::{Formation, FormationError};
 pub use keep::Keep;
 pub use progress::{Progress, Say};
@@ -429,7 +433,16 @@ fn draft(
     previous: Option<&Release>,
 ) -> Result<Draft, FormationError> {
     let known = source.procfile.iter().chain(built.default_processes.keys());
-    let formation = formation::formation(known, &source.wishes, previous.map(|release| &release.formation))?;
+    let before = previous.map(|release| &release.formation);
+    let formation = match &built.own_image {
+        Some(image) => {
+            // What the image itself runs, unless the Procfile says what there is.
+            let own: Vec<ProcessType> = if source.procfile.is_empty() { vec![formation::web()] } else { Vec::new() };
+            let formation = formation::formation(known.chain(&own), &source.wishes, before)?;
+            image.run(formation, &source.commands, &source.wishes)?
+        }
+        None => formation::formation(known, &source.wishes, before)?,
+    };
     let (command, env, domains) = (source.release_command, source.env, source.domains);
     Ok(Draft { image, slug: built.slug, build: built.build, formation, command, env, domains, token: None })
 }

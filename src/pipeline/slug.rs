@@ -23,25 +23,49 @@ pub struct BuildInput {
 
 /// Changes whenever builds come to be made differently, so that no slug of the old way is taken for one of the new.
 const SCHEME: &str = "paas-slug-2";
+/// The same for builds of Dockerfiles.
+const DOCKERFILE_SCHEME: &str = "paas-slug-dockerfile-1";
 
 impl SlugKey {
-    /// Every part goes in with its length before it, so that no two inputs run into the same bytes.
+    /// Of what a builder makes.
     pub fn of(tree: &str, builder: &ImageId, input: &BuildInput) -> Self {
-        let mut hash = Sha256::new();
-        let mut part = |text: &str| {
-            hash.update((text.len() as u64).to_be_bytes());
-            hash.update(text);
-        };
-        part(SCHEME);
-        part(tree);
-        part(builder.as_str());
-        part(&input.env.len().to_string());
+        let count = input.env.len().to_string();
+        let mut parts = vec![SCHEME, tree, builder.as_str(), &count];
         for (name, value) in &input.env {
-            part(name);
-            part(value);
+            parts.extend([name.as_str(), value.as_str()]);
         }
-        for buildpack in &input.buildpacks {
-            part(buildpack);
+        parts.extend(input.buildpacks.iter().map(String::as_str));
+        Self::of_parts(&parts)
+    }
+
+    /// Of a Dockerfile, by its path and the stage that is wanted. `bases` are the images that it names, as far as they
+    /// are known.
+    pub fn of_dockerfile(
+        tree: &str,
+        path: &str,
+        target: Option<&str>,
+        bases: &BTreeMap<String, Option<ImageId>>,
+        arguments: &BTreeMap<String, String>,
+    ) -> Self {
+        let mut parts = vec![DOCKERFILE_SCHEME, tree, path, target.unwrap_or_default()];
+        let (base_count, argument_count) = (bases.len().to_string(), arguments.len().to_string());
+        parts.push(&base_count);
+        for (name, id) in bases {
+            parts.extend([name.as_str(), id.as_ref().map_or("", ImageId::as_str)]);
+        }
+        parts.push(&argument_count);
+        for (name, value) in arguments {
+            parts.extend([name.as_str(), value.as_str()]);
+        }
+        Self::of_parts(&parts)
+    }
+
+    /// Every part goes in with its length before it, so that no two inputs run into the same bytes.
+    fn of_parts(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
         }
         Self(hex(&hash.finalize()))
     }
@@ -153,6 +177,26 @@ mod tests {
             SlugKey::of("4b825dc", &builder("a"), &env(&[("A1", "")])),
             SlugKey::of("4b825dc", &builder("a"), &env(&[("", "A1")])),
             SlugKey::of("4b825dc", &builder("a"), &buildpack),
+        ];
+        let distinct: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
+    }
+
+    #[test]
+    fn whatever_changes_the_build_of_a_dockerfile_changes_the_key() {
+        let base = |name: &str, digit: Option<&str>| BTreeMap::from([(name.to_owned(), digit.map(builder))]);
+        let some = base("a", Some("1"));
+        let (none, one) = (BTreeMap::new(), env(&[("A", "1")]).env);
+        let of = |tree, path, target, bases, arguments| SlugKey::of_dockerfile(tree, path, target, bases, arguments);
+        let keys = [
+            of("4b", "Dockerfile", None, &some, &none),
+            of("4c", "Dockerfile", None, &some, &none),
+            of("4b", "other", None, &some, &none),
+            of("4b", "Dockerfile", Some("prod"), &some, &none),
+            of("4b", "Dockerfile", None, &base("a", Some("2")), &none),
+            of("4b", "Dockerfile", None, &base("a", None), &none),
+            of("4b", "Dockerfile", None, &base("b", Some("1")), &none),
+            of("4b", "Dockerfile", None, &some, &one),
         ];
         let distinct: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());
