@@ -25,6 +25,7 @@ mod keys;
 mod people;
 mod pipeline;
 mod platform;
+mod promotion;
 mod quota;
 mod shell;
 mod stack;

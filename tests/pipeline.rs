@@ -3,6 +3,7 @@
 mod dockerfile;
 mod rehearsal;
 mod release_command;
+mod reuse;
 mod source;
 
 use std::collections::BTreeMap;
@@ -23,8 +24,8 @@ use paas::marathon::{
 };
 use paas::model::{ByteSize, ImageRef, Quota, ReleaseNumber};
 use paas::pipeline::{
-    BuildHistory, Builder, DeployRules, Permission, Platform, Progress, Push, PushError, PushId, PushOptions, Registry,
-    Release, ReleaseState, Released, Tenancy, abandon, run,
+    BuildHistory, Builder, DeployRules, Permission, Platform, Progress, Push, PushError, PushId, PushOptions, Readable,
+    Registry, Release, ReleaseState, Released, Tenancy, abandon, run,
 };
 use paas::store::{BoxedCause, SqliteStore, StorePath};
 use tempfile::TempDir;
@@ -152,6 +153,7 @@ impl Lab {
             home_label: home.path().display().to_string(),
             registry: None,
             tenancy: Tenancy { marathon: Client::new(marathon, None).unwrap(), quota: Quota::default() },
+            readable: Readable::nothing(),
             builder: Builder {
                 image: builder.name().to_owned(),
                 ca_bundle: None,

@@ -17,14 +17,15 @@ use super::dockerfile::DockerfileError;
 use super::dockerfile_build::{self, Bases, Steps};
 use super::own_image::OwnImage;
 use super::places::Places;
-use super::release::{BuildOf, ReleaseError, json};
-use super::slug::{KnownSlug, KnownSlugs, SlugKey};
+use super::release::{BuildOf, ReleaseError};
+use super::slug::{KnownSlug, SlugKey};
+use super::slug_memory;
 use super::source::Source;
 use super::{Platform, Progress, Push, Say, cancel, console, quota};
 use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, DockerError, Image, Job, labels};
 use crate::git::GitError;
 use crate::model::{ByteSize, ImageId, Period, ProcessType, TenantName};
-use crate::store::{StoreError, Version};
+use crate::store::StoreError;
 
 /// Runs the builder. The certificates' place is exported here and not set on the container, since what is set on a
 /// container gets into the image that is made of it.
@@ -125,13 +126,10 @@ pub(super) async fn build(
 ) -> Result<Built, BuildError> {
     let Foreseen { way, slug, known } = foresee(source, push, platform).await?;
     let built = if let Some(known) = known {
-        say(Progress::Step(format!(
-            "Slug {} from build {} of {}: same tree again",
-            short(&known.image),
-            known.build,
-            known.app
-        )));
-        known.into_built(slug)
+        let from = known.source(&push.tenant);
+        let built = slug_memory::take(known, slug, push, platform).await?;
+        say(Progress::Step(format!("Slug {} from {from}: same tree again", short(&built.image))));
+        built
     } else {
         super::disk::has_room(push, platform).await?;
         build_anew(way, slug, source, push, platform, say).await?
@@ -197,16 +195,8 @@ pub(super) async fn foresee(source: &Source, push: &Push, platform: &Platform) -
         let slug = SlugKey::of(&source.tree, &builder.id, &source.build);
         (Way::Builder(Box::new(builder)), slug)
     };
-    let known = if push.options.no_cache { None } else { known_slug(&slug, push, platform).await? };
+    let known = if push.options.no_cache { None } else { slug_memory::find(&slug, push, platform).await? };
     Ok(Foreseen { way, slug, known })
-}
-
-/// A slug that this tenant built from the same input, if Docker still has it.
-async fn known_slug(slug: &SlugKey, push: &Push, platform: &Platform) -> Result<Option<KnownSlug>, BuildError> {
-    let (known, _) = read_known(slug, platform).await?;
-    let Some(known) = known.of_tenant(&push.tenant) else { return Ok(None) };
-    let image = platform.docker.image(known.image.as_str()).await?;
-    Ok(image.map(|_| known.clone()))
 }
 
 async fn build_anew(
@@ -238,8 +228,8 @@ async fn build_anew(
         Ok(made) => {
             let slug = made.slug.clone();
             let known = made.known(&build, push);
-            remember(&slug, known.clone(), platform).await?;
-            Ok(known.into_built(slug))
+            slug_memory::remember(&slug, known.clone(), platform).await?;
+            Ok(known.into_built(slug, &push.tenant))
         }
         Err(error) => {
             let error = site.failed(error, &mut build, log.as_mut()).await?;
@@ -269,13 +259,6 @@ impl Made {
             default_processes: self.default_processes,
             struck: None,
         }
-    }
-}
-
-impl KnownSlug {
-    fn into_built(self, slug: SlugKey) -> Built {
-        let build = BuildOf { app: self.app, number: self.build };
-        Built { image: self.image, slug, build, default_processes: self.default_processes, own_image: None }
     }
 }
 
@@ -515,34 +498,6 @@ fn default_processes(text: &[u8]) -> BTreeMap<ProcessType, String> {
 
 fn short(image: &ImageId) -> String {
     format!("sha256:{}…", image.short())
-}
-
-async fn read_known(slug: &SlugKey, platform: &Platform) -> Result<(KnownSlugs, Option<Version>), BuildError> {
-    let path = Places::slug(slug);
-    let Some(record) = platform.store.get(&path).await? else { return Ok((KnownSlugs::default(), None)) };
-    let cause = |cause| ReleaseError::Unreadable { path: path.to_string(), cause };
-    Ok((serde_json::from_slice(&record.value).map_err(cause)?, Some(record.version)))
-}
-
-/// Notes what was built for the key. Another app's push may note the same key at the same time.
-async fn remember(slug: &SlugKey, known: KnownSlug, platform: &Platform) -> Result<(), BuildError> {
-    let path = Places::slug(slug);
-    loop {
-        let (all, version) = read_known(slug, platform).await?;
-        let value = json(&all.with(known.clone()));
-        let written = if version.is_some() {
-            platform.store.put(&path, value, version).await
-        } else {
-            if let Some(above) = path.parent() {
-                platform.store.ensure(&above).await?;
-            }
-            platform.store.create(&path, value).await
-        };
-        match written {
-            Err(StoreError::Exists(_) | StoreError::Changed(_)) => {}
-            done => return done.map_err(BuildError::from),
-        }
-    }
 }
 
 #[cfg(test)]

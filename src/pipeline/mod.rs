@@ -27,6 +27,7 @@ mod rehearsal;
 mod release;
 mod release_command;
 mod slug;
+mod slug_memory;
 mod source;
 mod sweep;
 mod task_logs;
@@ -63,6 +64,7 @@ pub use progress::{Progress, Say};
 pub use rehearsal::rehearse;
 pub use release::{BuildOf, Release, ReleaseError, ReleaseState};
 pub use release_command::ReleaseCommandError;
+pub use slug_memory::Readable;
 pub use source::SourceError;
 pub use sweep::{Kind as Leftover, Sweep, SweepError, Swept};
 
@@ -77,6 +79,8 @@ pub struct Platform {
     pub registry: Option<Registry>,
     /// As it was when the push began.
     pub tenancy: Tenancy,
+    /// Whose slugs the push may take besides those of its own tenant.
+    pub readable: Readable,
     pub builder: Builder,
     pub deploy: DeployRules,
     /// How long a push waits for another one of the same app to end.

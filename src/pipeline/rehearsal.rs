@@ -30,7 +30,7 @@ pub async fn rehearse(push: &Push, platform: &Platform, say: Say<'_>) -> Result<
 
     let Foreseen { way, slug, known } = build::foresee(&source, push, platform).await?;
     say(Progress::Step(match &known {
-        Some(known) => format!("Would build nothing: the slug is there, from build {} of {}", known.build, known.app),
+        Some(known) => format!("Would build nothing: the slug is there, from {}", known.source(&push.tenant)),
         None => format!("Would build {}", way.name(&source, platform)),
     }));
     let formation = formation::expected(&source.procfile, &source.wishes, previous.as_ref().map(|r| &r.formation))?;
@@ -46,7 +46,7 @@ pub async fn rehearse(push: &Push, platform: &Platform, say: Say<'_>) -> Result<
     let draft = Draft {
         image: ImageRef::Local(known.as_ref().map_or_else(not_built, |known| known.image.clone())),
         slug,
-        build: BuildOf { app: push.app.clone(), number: 0 },
+        build: BuildOf { tenant: None, app: push.app.clone(), number: 0 },
         formation,
         command: source.release_command,
         env: source.env,

@@ -104,7 +104,7 @@ impl BuildInput {
     }
 }
 
-/// What the store remembers of a key: at most one slug per tenant, since a tenant takes only what it built itself.
+/// What the store remembers of a key: at most one slug per tenant, the last that it built itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct KnownSlugs(Vec<KnownSlug>);
 
@@ -124,8 +124,11 @@ pub(super) struct KnownSlug {
 }
 
 impl KnownSlugs {
-    pub(super) fn of_tenant(&self, tenant: &TenantName) -> Option<&KnownSlug> {
-        self.0.iter().find(|slug| slug.tenant == *tenant && slug.struck.is_none())
+    /// Those that can be taken, the tenant's own first.
+    pub(super) fn for_tenant(&self, tenant: &TenantName) -> impl Iterator<Item = &KnownSlug> {
+        let there = self.0.iter().filter(|slug| slug.struck.is_none());
+        let (own, others): (Vec<_>, Vec<_>) = there.partition(|slug| slug.tenant == *tenant);
+        own.into_iter().chain(others)
     }
     pub(super) fn iter(&self) -> impl Iterator<Item = &KnownSlug> {
         self.0.iter()
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_is_given_its_own_slug_alone() {
+    fn a_tenant_is_given_its_own_slug_before_those_of_others() {
         let slug = |tenant: &str, build| KnownSlug {
             tenant: tenant.parse().unwrap(),
             app: "shop".parse().unwrap(),
@@ -221,11 +224,16 @@ mod tests {
             struck: None,
         };
         let known = KnownSlugs::default().with(slug("dev", 1)).with(slug("prod", 1)).with(slug("dev", 2));
-        assert_eq!(known.of_tenant(&"dev".parse().unwrap()).unwrap().build, 2);
-        assert_eq!(known.of_tenant(&"prod".parse().unwrap()).unwrap().build, 1);
-        assert!(known.of_tenant(&"test".parse().unwrap()).is_none());
+        let given = |known: &KnownSlugs, tenant: &str| {
+            let tenant = tenant.parse().unwrap();
+            let all = known.for_tenant(&tenant).map(|slug| format!("{}{}", slug.tenant, slug.build));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(given(&known, "dev"), ["dev2", "prod1"]);
+        assert_eq!(given(&known, "prod"), ["prod1", "dev2"]);
+        assert_eq!(given(&known, "test").len(), 2);
         let struck = known.changed(|slug| Some(KnownSlug { struck: Some(Timestamp::UNIX_EPOCH), ..slug }));
-        assert!(struck.of_tenant(&"dev".parse().unwrap()).is_none(), "it is about to be removed");
-        assert!(struck.with(slug("dev", 3)).of_tenant(&"dev".parse().unwrap()).is_some(), "it was built anew");
+        assert!(given(&struck, "dev").is_empty(), "they are about to be removed");
+        assert_eq!(given(&struck.with(slug("dev", 3)), "dev"), ["dev3"], "it was built anew");
     }
 }

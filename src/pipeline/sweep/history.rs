@@ -36,9 +36,11 @@ struct PastRelease {
 }
 
 impl History {
-    /// The builds of the releases that serve; those of other apps among them.
-    pub(super) fn serving_builds(&self) -> impl Iterator<Item = &BuildOf> {
-        self.releases.iter().filter(|release| release.serves).map(|release| &release.build)
+    /// The numbers of the builds of an app whose slugs serve here.
+    pub(super) fn serving_builds_of(&self, tenant: &TenantName, app: &AppName) -> Vec<u32> {
+        let is_of = |build: &BuildOf| build.tenant.as_ref().unwrap_or(&self.tenant) == tenant && build.app == *app;
+        let serving = self.releases.iter().filter(|release| release.serves && is_of(&release.build));
+        serving.map(|release| release.build.number).collect()
     }
 
     /// The app's slugs that are among `images`.
