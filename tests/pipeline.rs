@@ -1,6 +1,7 @@
 //! The way of a push, from a commit to what serves: real git, Docker and SQLite, and a builder of a few files.
 
 mod dockerfile;
+mod herokuish;
 mod rehearsal;
 mod release_command;
 mod reuse;

@@ -26,6 +26,8 @@ const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SET
 #[derive(Debug, Clone)]
 pub struct BuildContainerSpec {
     pub image: ImageId,
+    /// Whatever user the image says; a builder has to install files as others.
+    pub as_root: bool,
     pub labels: HashMap<String, String>,
     pub job: Job,
     /// What is set here gets into an image that is made of the container.
@@ -120,6 +122,7 @@ impl BuildContainerSpec {
         };
         ContainerCreateBody {
             image: Some(self.image.into()),
+            user: self.as_root.then(|| "0:0".to_owned()),
             labels: Some(self.labels),
             env: (!self.env.is_empty())
                 .then(|| self.env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
@@ -240,6 +243,8 @@ impl BuildContainer {
                 builder.command.clone()
             }),
             entrypoint: Some(builder.entrypoint.clone()),
+            // Of a builder that says none the container has none either.
+            user: Some(builder.user.clone()).filter(|user| !user.is_empty()),
             labels: Some(labels),
             ..ContainerConfig::default()
         };
@@ -299,6 +304,7 @@ mod tests {
     fn spec() -> BuildContainerSpec {
         BuildContainerSpec {
             image: format!("sha256:{}", "a".repeat(64)).parse().unwrap(),
+            as_root: true,
             labels: HashMap::new(),
             job: Job::Script("exec /build"),
             env: BTreeMap::new(),

@@ -20,6 +20,8 @@ pub struct Image {
     pub command: Vec<String>,
     pub entrypoint: Vec<String>,
     pub env: Vec<String>,
+    /// Empty: root.
+    pub user: String,
     pub labels: HashMap<String, String>,
     /// TCP ports that it says it listens on, the lowest first.
     pub exposed: Vec<u16>,
@@ -155,6 +157,7 @@ impl Image {
             command: config.cmd.unwrap_or_default(),
             entrypoint: config.entrypoint.unwrap_or_default(),
             env: config.env.unwrap_or_default(),
+            user: config.user.unwrap_or_default(),
             labels: config.labels.unwrap_or_default(),
             exposed: tcp_ports(&config.exposed_ports.unwrap_or_default()),
             health: config.healthcheck.and_then(ImageHealth::read),

@@ -29,6 +29,10 @@ use crate::store::StoreError;
 
 /// Runs the builder. The certificates' place is exported here and not set on the container, since what is set on a
 /// container gets into the image that is made of it.
+///
+/// An image of herokuish's takes the source from `/app` too, unless there is a `/tmp/app`, which would stay in the slug a
+/// second time. It hands the settings to its user, so they are a copy in memory; makes up a user at random when it is not
+/// told one; reads one buildpack from its environment, and several from a file of the app.
 const SCRIPT: &str = "\
 if [ -r /run/paas-ca/bundle.pem ]; then
   for name in SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE GIT_SSL_CAINFO; do
@@ -36,6 +40,22 @@ if [ -r /run/paas-ca/bundle.pem ]; then
   done
 fi
 if [ -x /build/builder ]; then exec /build/builder; fi
+if [ -x /bin/herokuish ]; then
+  rm -rf /tmp/app
+  export ENV_PATH=/dev/shm/env
+  cp -R /tmp/env \"$ENV_PATH\"
+  if id herokuishuser >/dev/null 2>&1; then export USER=herokuishuser; fi
+  urls=/tmp/env/BUILDPACK_URL
+  if [ -f \"$urls\" ]; then
+    if [ \"$(wc -l <\"$urls\")\" -gt 0 ]; then
+      { cat \"$urls\"; echo; } >/app/.buildpacks
+      rm \"$ENV_PATH/BUILDPACK_URL\"
+    else
+      BUILDPACK_URL=$(cat \"$urls\")
+      export BUILDPACK_URL
+    fi
+  fi
+fi
 exec /build
 ";
 const CACHE: &str = "/tmp/cache";
@@ -408,6 +428,7 @@ impl Site<'_> {
         read_only.extend(loan.ca_bundle().map(|directory| (directory, CA_BUNDLE)));
         Ok(BuildContainerSpec {
             image: builder.id.clone(),
+            as_root: !builder.user.is_empty(),
             labels: self.container_labels(),
             job: Job::Script(SCRIPT),
             env: BTreeMap::new(),
