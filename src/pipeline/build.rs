@@ -230,11 +230,11 @@ async fn build_anew(
     let builds = Builds { store: &*platform.store, places: Places::of(&push.tenant, &push.app) };
     let waits = platform.tenancy.quota.builds.is_some();
     let state = if waits { BuildState::Queued } else { BuildState::Running };
-    let mut build = builds.begin(push, &slug, state, Timestamp::now()).await?;
     let steps = match &way {
         Way::Builder(_) => None,
         Way::Dockerfile(_) => Some(Steps::before(push, platform).await?),
     };
+    let mut build = builds.begin(push, &slug, state, Timestamp::now()).await?;
     let site = Site { way, slug: &slug, source, push, platform, builds: &builds, number: build.number, steps };
     let (outcome, mut log) = match BuildLog::create(&platform.build_logs, build.number) {
         Ok(mut log) => (site.until_cancelled(&mut build, &mut log, say).await, Some(log)),

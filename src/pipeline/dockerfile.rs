@@ -64,7 +64,7 @@ pub enum DockerfileError {
     )]
     Variable(String),
     #[error(
-        "the Dockerfile's `{0}` names no image; give a value to its `ARG`, there or in paas.yml, `build: {{env: …}}`"
+        "the Dockerfile's `{0}` names no image; if that is an `ARG`'s, give it a value, there or in paas.yml, `build: {{env: …}}`"
     )]
     NoImage(String),
     #[error(
@@ -194,7 +194,7 @@ impl Reader<'_> {
         }
         let image = self.expanded(&image.replace(['"', '\''], ""));
         let image = image.ok_or_else(|| DockerfileError::Variable(shown(text)))?;
-        if image.is_empty() || image.contains(char::is_whitespace) {
+        if !is_reference(&image) {
             return Err(DockerfileError::NoImage(shown(text)));
         }
         let image = if image == SCRATCH || self.is_stage(&image) { Image::Stage(image) } else { Image::Named(image) };
@@ -208,6 +208,9 @@ impl Reader<'_> {
         let Some(image) = from.first() else { return Ok(Kind::Other) };
         let image = image.strip_prefix("--from=").filter(|image| from.len() == 1 && !image.is_empty());
         let image = image.filter(|image| !image.contains('$')).ok_or_else(|| DockerfileError::Option(shown(text)))?;
+        if !is_reference(image) {
+            return Err(DockerfileError::NoImage(shown(text)));
+        }
         let is_number = image.bytes().all(|b| b.is_ascii_digit());
         let name = image.to_owned();
         let image = if is_number || self.is_stage(image) { Image::Stage(name) } else { Image::Named(name) };
@@ -266,6 +269,14 @@ impl Reader<'_> {
         }
         Some(all + rest)
     }
+}
+
+/// Whether it is an image's name, or its id or a stage's name; it becomes part of a path of Docker's API.
+fn is_reference(name: &str) -> bool {
+    let is_part =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:@-".contains(&b));
+    name.len() <= 512
+        && name.split('/').all(|part| is_part(part) && part.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 /// The character that joins lines, and each instruction as one line.
@@ -429,7 +440,6 @@ mod tests {
             ("ARG B=y\nFROM z${B:+:1}", &[], &["z:1"]),
             ("ARG A=1 B=\"x y\"\nARG C=$A\nFROM i:$C", &[], &["i:1"]),
             ("FROM a AS b\nFROM B\nCOPY --from=c / /", &[], &["a", "c"]),
-            ("FROM `\nb", &[], &["`"]),
             ("# escape=`\nFROM `\n b", &[], &["b"]),
             ("FROM \"a\"", &[], &["a"]),
             ("FROM scratch", &[], &[]),
@@ -449,6 +459,11 @@ mod tests {
             ("FROM a\\b", E::From),
             ("FROM a AS $b", E::From),
             ("FROM $B", E::NoImage),
+            ("FROM ../containers/x", E::NoImage),
+            ("FROM a/../../containers/x", E::NoImage),
+            ("FROM a?b=c", E::NoImage),
+            ("FROM a//b", E::NoImage),
+            ("FROM a\nCOPY --from=../x / /", E::NoImage),
             ("FROM ${B%x}", E::Variable),
             ("FROM ${B:-$C}", E::Variable),
             ("FROM --platf\"o\"rm=x a", E::Option),

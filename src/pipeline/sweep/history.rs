@@ -184,4 +184,22 @@ mod tests {
         let used = Use { image: id.clone(), at: release().created };
         assert_eq!(slugs, AppSlugs { serving: vec![id], uses: vec![used.clone(), used] });
     }
+
+    #[test]
+    fn a_build_whose_slug_serves_in_another_tenant_is_known_there() {
+        let past = |tenant: Option<&str>, number, serves| {
+            let Release { build, created, image, .. } = release();
+            let build = BuildOf { tenant: tenant.map(|name| name.parse().unwrap()), number, ..build };
+            PastRelease { image, build, created, serves }
+        };
+        let history = History {
+            tenant: "prod".parse().unwrap(),
+            app: "store".parse().unwrap(),
+            releases: vec![past(Some("dev"), 1, true), past(Some("dev"), 2, false), past(None, 3, true)],
+            made: Vec::new(),
+            builds: Vec::new(),
+        };
+        let of = |tenant: &str| history.serving_builds_of(&tenant.parse().unwrap(), &"shop".parse().unwrap());
+        assert_eq!((of("dev"), of("prod"), of("test")), (vec![1], vec![3], vec![]));
+    }
 }
