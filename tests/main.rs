@@ -29,6 +29,7 @@ mod keys;
 mod people;
 mod pipeline;
 mod platform;
+mod promotion;
 mod quota;
 mod scripted_marathon;
 mod shell;

@@ -1,7 +1,10 @@
 //! The way of a push, from a commit to what serves: real git, Docker and SQLite, and a builder of a few files.
 
+mod dockerfile;
+mod herokuish;
 mod rehearsal;
 mod release_command;
+mod reuse;
 mod source;
 
 use std::collections::BTreeMap;
@@ -22,8 +25,8 @@ use paas::marathon::{
 };
 use paas::model::{ByteSize, ImageRef, Quota, ReleaseNumber};
 use paas::pipeline::{
-    BuildHistory, Builder, DeployRules, Permission, Platform, Progress, Push, PushError, PushId, PushOptions, Registry,
-    Release, ReleaseState, Released, Tenancy, abandon, run,
+    BuildHistory, Builder, DeployRules, Permission, Platform, Progress, Push, PushError, PushId, PushOptions, Readable,
+    Registry, Release, ReleaseState, Released, Tenancy, abandon, run,
 };
 use paas::store::{BoxedCause, SqliteStore, StorePath};
 use tempfile::TempDir;
@@ -151,6 +154,7 @@ impl Lab {
             home_label: home.path().display().to_string(),
             registry: None,
             tenancy: Tenancy { marathon: Client::new(marathon, None).unwrap(), quota: Quota::default() },
+            readable: Readable::nothing(),
             builder: Builder {
                 image: builder.name().to_owned(),
                 ca_bundle: None,

@@ -8,7 +8,9 @@ use paas::docker::{Docker, Socket};
 use paas::git::Repository;
 use paas::marathon::Client;
 use paas::model::{ByteSize, Quota};
-use paas::pipeline::{Builder, DeployRules, Permission, Platform, Progress, Push, PushId, PushOptions, Tenancy, run};
+use paas::pipeline::{
+    Builder, DeployRules, Permission, Platform, Progress, Push, PushId, PushOptions, Readable, Tenancy, run,
+};
 use paas::store::SqliteStore;
 use tempfile::TempDir;
 
@@ -51,6 +53,7 @@ impl Lab {
             home_label: home.path().display().to_string(),
             registry: None,
             tenancy: Tenancy { marathon: client, quota: Quota::default() },
+            readable: Readable::nothing(),
             builder: Builder {
                 image: builder.name().to_owned(),
                 ca_bundle: None,

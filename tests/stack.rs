@@ -193,6 +193,21 @@ fn buildpacks_run_in_the_order_of_their_list() {
 }
 
 #[test]
+fn several_buildpack_urls_run_in_order_and_each_finds_what_the_one_before_exported() {
+    let second = vendored_buildpack("#!/bin/sh\necho \"second, after $BEFORE\"\n");
+    let export = "#!/bin/sh\necho first\nhere=$(cd \"$(dirname \"$0\")/..\" && pwd)\necho 'export BEFORE=first' >\"$here/export\"\n";
+    let app = vendored_buildpack(export).without_network();
+    std::fs::rename(second.path().join("pack.git"), app.path().join("second.git")).unwrap();
+    std::fs::remove_file(app.path().join(".buildpacks")).unwrap();
+    // As the pipeline writes it.
+    let app = app.with_setting("BUILDPACK_URL", "file:///app/pack.git\nfile:///app/second.git#main");
+    let built = app.build();
+    built.is_successful().said("       first\n").said("       second, after first\n");
+    let place = |text: &str| built.stdout.find(text).expect(text);
+    assert!(place("       first\n") < place("       second, after first\n"));
+}
+
+#[test]
 fn a_buildpack_url_with_a_password_is_refused_and_not_repeated() {
     let app = App::empty().with_setting("BUILDPACK_URL", "https://alice:canary-7@example.org/pack.git");
     app.build().failed_with("has a user name or password in it").did_not_say("canary-7");

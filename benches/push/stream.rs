@@ -98,6 +98,7 @@ async fn created(builder: &str) -> BuildContainer {
         image,
         labels: HashMap::new(),
         job: Job::Script("exec /build/builder"),
+        as_root: false,
         env: std::collections::BTreeMap::new(),
         cache: None,
         read_only: Vec::new(),

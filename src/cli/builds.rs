@@ -69,8 +69,10 @@ struct View {
     ended: Option<Timestamp>,
     /// In seconds; so far, while it runs.
     took: Option<f64>,
-    /// What the slug added to the builder, in bytes.
+    /// What the slug added to the builder, in bytes; of a Dockerfile's, all of it.
     size: Option<u64>,
+    /// How many bytes more that is than with the build before it that succeeded.
+    growth: Option<i64>,
     image: Option<ImageId>,
     slug: String,
     push: String,
@@ -99,6 +101,7 @@ impl View {
             ended,
             took,
             size,
+            growth: None,
             image,
             slug: build.slug.to_string(),
             push: build.push,
@@ -113,6 +116,25 @@ impl View {
     fn size_text(&self) -> Option<String> {
         self.size.map(|bytes| ByteSize::new(bytes).to_string())
     }
+    fn growth_text(&self) -> Option<String> {
+        self.growth.map(|bytes| {
+            let sign = if bytes < 0 { '-' } else { '+' };
+            format!("{sign}{}", ByteSize::new(bytes.unsigned_abs()))
+        })
+    }
+}
+
+/// All of an app's builds, the newest first, each with what it is larger than the one before it.
+fn views(builds: Vec<Build>, now: Timestamp) -> Vec<View> {
+    let mut views: Vec<View> = builds.into_iter().map(|build| View::of(build, now)).collect();
+    let mut before = None;
+    for view in views.iter_mut().rev() {
+        let Some(size) = view.size else { continue };
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        view.growth = before.map(|before| signed(size) - signed(before));
+        before = Some(size);
+    }
+    views
 }
 
 fn time(at: Timestamp) -> String {
@@ -126,11 +148,12 @@ struct Views(Vec<View>);
 impl Answer for Views {
     fn text(&self) -> String {
         let none = || "-".to_owned();
-        let mut table = Table::headed(["BUILD", "STATE", "COMMIT", "USER", "STARTED", "TOOK", "SIZE"]);
+        let mut table = Table::headed(["BUILD", "STATE", "COMMIT", "USER", "STARTED", "TOOK", "SIZE", "GROWTH"]);
         for view in &self.0 {
             let (took, size) = (view.took_text().unwrap_or_else(none), view.size_text().unwrap_or_else(none));
+            let growth = view.growth_text().unwrap_or_else(none);
             let (number, commit) = (view.number.to_string(), view.commit.short().to_string());
-            table.row([&number, view.state, &commit, view.user.as_str(), &time(view.started), &took, &size]);
+            table.row([&number, view.state, &commit, view.user.as_str(), &time(view.started), &took, &size, &growth]);
         }
         table.to_string()
     }
@@ -155,6 +178,7 @@ impl Answer for Whole {
             ("ended", view.ended.map(time)),
             ("took", view.took_text()),
             ("size", view.size_text()),
+            ("growth", view.growth_text()),
             ("image", view.image.as_ref().map(ToString::to_string)),
             ("slug", Some(view.slug.clone())),
             ("push", Some(view.push.clone())),
@@ -203,7 +227,7 @@ impl AppBuilds {
             Verb::List => desk.list(ui).await,
             Verb::Show { number } => {
                 let build = desk.history().get(number).await.map_err(explained)?;
-                ui.answer(&Whole(View::of(build, Timestamp::now())))
+                ui.answer(&Whole(desk.view(build).await?))
             }
             Verb::Log { number, follow } => desk.log(number, follow, ui).await,
             Verb::Cancel { number } => desk.cancel(number, ui).await,
@@ -227,13 +251,21 @@ impl Desk<'_> {
         BuildHistory::of(self.store as &dyn Store, self.tenant, self.app, logs)
     }
 
+    /// The build beside those before it.
+    async fn view(&self, build: Build) -> anyhow::Result<View> {
+        let (now, number) = (Timestamp::now(), build.number);
+        let all = views(self.history().list().await.map_err(explained)?, now);
+        // Not among them when it went just now.
+        Ok(all.into_iter().find(|view| view.number == number).unwrap_or_else(|| View::of(build, now)))
+    }
+
     async fn list(&self, ui: &mut Ui) -> anyhow::Result<()> {
         let now = Timestamp::now();
         let builds = self.history().list().await.map_err(explained)?;
         if builds.is_empty() {
             ui.note(format_args!("nothing was built of `{}` in tenant `{}` yet", self.app, self.tenant))?;
         }
-        ui.answer(&Views(builds.into_iter().map(|build| View::of(build, now)).collect()))
+        ui.answer(&Views(views(builds, now)))
     }
 
     async fn log(&self, number: Option<u32>, follow: bool, ui: &mut Ui) -> anyhow::Result<()> {
@@ -339,7 +371,7 @@ mod tests {
     fn each_state_shows_what_is_known_in_it() {
         let image = format!("sha256:{}", "a".repeat(64));
         let at = r#""at":"2026-11-23T09:42:00.5Z""#;
-        let builds = [
+        let builds = vec![
             build(6, r#"{"state":"queued"}"#),
             build(5, r#"{"state":"running"}"#),
             build(4, &format!(r#"{{"state":"cancelled",{at},"by":"bob"}}"#)),
@@ -347,18 +379,34 @@ mod tests {
             build(2, &format!(r#"{{"state":"failed",{at},"reason":"status 1"}}"#)),
             build(1, &format!(r#"{{"state":"succeeded",{at},"image":"{image}","bytes":1572864}}"#)),
         ];
-        let shown = Views(builds.into_iter().map(|build| View::of(build, now())).collect()).text();
+        let shown = Views(views(builds, now())).text();
         let started = "3f2c1ab  alice  2026-11-23 09:41:28";
         let expected = format!(
-            "BUILD  STATE      COMMIT   USER   STARTED              TOOK    SIZE\n\
-             6      queued     {started}  -       -\n\
-             5      running    {started}  92.0 s  -\n\
-             4      cancelled  {started}  32.5 s  -\n\
-             3      abandoned  {started}  -       -\n\
-             2      failed     {started}  32.5 s  -\n\
-             1      succeeded  {started}  32.5 s  1.5 MiB\n"
+            "BUILD  STATE      COMMIT   USER   STARTED              TOOK    SIZE     GROWTH\n\
+             6      queued     {started}  -       -        -\n\
+             5      running    {started}  92.0 s  -        -\n\
+             4      cancelled  {started}  32.5 s  -        -\n\
+             3      abandoned  {started}  -       -        -\n\
+             2      failed     {started}  32.5 s  -        -\n\
+             1      succeeded  {started}  32.5 s  1.5 MiB  -\n"
         );
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_build_shows_what_it_is_larger_than_the_one_before_it_that_succeeded() {
+        let image = format!("sha256:{}", "a".repeat(64));
+        let made = |number, bytes: &str| {
+            build(
+                number,
+                &format!(r#"{{"state":"succeeded","at":"2026-11-23T09:42:00Z","image":"{image}","bytes":{bytes}}}"#),
+            )
+        };
+        let failed = build(4, r#"{"state":"failed","at":"2026-11-23T09:42:00Z","reason":"x"}"#);
+        let all = vec![made(6, "1024"), made(5, "3072"), failed, made(3, "null"), made(2, "1024"), made(1, "1024")];
+        let growth: Vec<_> = views(all, now()).iter().map(View::growth_text).collect();
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(growth, [text("-2 KiB"), text("+2 KiB"), None, None, text("+0 B"), None]);
     }
 
     #[test]

@@ -26,6 +26,8 @@ const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SET
 #[derive(Debug, Clone)]
 pub struct BuildContainerSpec {
     pub image: ImageId,
+    /// Whatever user the image says; a builder has to install files as others.
+    pub as_root: bool,
     pub labels: HashMap<String, String>,
     pub job: Job,
     /// What is set here gets into an image that is made of the container.
@@ -46,6 +48,8 @@ pub struct BuildContainerSpec {
 pub enum Job {
     /// Text for `/bin/sh -c`: a constant, never made from what was pushed.
     Script(&'static str),
+    /// A command of the source's own, for `/bin/sh -c` of its own image.
+    Shell(String),
     /// What the image's own entrypoint is given, as an instance gives it.
     Arguments(Vec<String>),
 }
@@ -113,10 +117,12 @@ impl BuildContainerSpec {
         };
         let (entrypoint, cmd) = match self.job {
             Job::Script(text) => (Some(texts(&["/bin/sh", "-c"])), texts(&[text])),
+            Job::Shell(text) => (Some(texts(&["/bin/sh", "-c"])), vec![text]),
             Job::Arguments(arguments) => (None, arguments),
         };
         ContainerCreateBody {
             image: Some(self.image.into()),
+            user: self.as_root.then(|| "0:0".to_owned()),
             labels: Some(self.labels),
             env: (!self.env.is_empty())
                 .then(|| self.env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
@@ -237,6 +243,8 @@ impl BuildContainer {
                 builder.command.clone()
             }),
             entrypoint: Some(builder.entrypoint.clone()),
+            // Of a builder that says none the container has none either.
+            user: Some(builder.user.clone()).filter(|user| !user.is_empty()),
             labels: Some(labels),
             ..ContainerConfig::default()
         };
@@ -296,6 +304,7 @@ mod tests {
     fn spec() -> BuildContainerSpec {
         BuildContainerSpec {
             image: format!("sha256:{}", "a".repeat(64)).parse().unwrap(),
+            as_root: true,
             labels: HashMap::new(),
             job: Job::Script("exec /build"),
             env: BTreeMap::new(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
-use bollard::models::{ImageInspect, PushImageInfo};
+use bollard::models::{HealthConfig, ImageInspect, PushImageInfo};
 use bollard::query_parameters::{PushImageOptions, RemoveImageOptions, TagImageOptions};
 use futures_util::TryStreamExt as _;
 
@@ -20,7 +20,35 @@ pub struct Image {
     pub command: Vec<String>,
     pub entrypoint: Vec<String>,
     pub env: Vec<String>,
+    /// Empty: root.
+    pub user: String,
     pub labels: HashMap<String, String>,
+    /// TCP ports that it says it listens on, the lowest first.
+    pub exposed: Vec<u16>,
+    /// How it says it is to be found healthy.
+    pub health: Option<ImageHealth>,
+    /// What is done when a Dockerfile builds on it.
+    pub triggers: Vec<String>,
+}
+
+/// An image's own health check. What it does not say is Docker's to choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageHealth {
+    pub test: HealthTest,
+    pub interval: Option<Duration>,
+    pub timeout: Option<Duration>,
+    /// Failures within it count nothing.
+    pub start_period: Option<Duration>,
+    /// Failures in a row that make it unhealthy.
+    pub retries: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HealthTest {
+    /// For the image's shell.
+    Shell(String),
+    /// A program and its arguments.
+    Program(Vec<String>),
 }
 
 /// An image's name in a registry: `host[:port]/path` and a tag.
@@ -138,8 +166,38 @@ impl Image {
             command: config.cmd.unwrap_or_default(),
             entrypoint: config.entrypoint.unwrap_or_default(),
             env: config.env.unwrap_or_default(),
+            user: config.user.unwrap_or_default(),
             labels: config.labels.unwrap_or_default(),
+            exposed: tcp_ports(&config.exposed_ports.unwrap_or_default()),
+            health: config.healthcheck.and_then(ImageHealth::read),
+            triggers: config.on_build.unwrap_or_default(),
         })
+    }
+}
+
+fn tcp_ports(exposed: &[String]) -> Vec<u16> {
+    let port = |text: &String| text.strip_suffix("/tcp").unwrap_or(text).parse().ok();
+    let mut ports: Vec<u16> = exposed.iter().filter_map(port).collect();
+    ports.sort_unstable();
+    ports
+}
+
+impl ImageHealth {
+    /// None when the image has none, or says that what it is built on is not to count.
+    fn read(found: HealthConfig) -> Option<Self> {
+        let mut words = found.test.unwrap_or_default().into_iter();
+        let test = match words.next()?.as_str() {
+            "CMD-SHELL" => HealthTest::Shell(words.next()?),
+            "CMD" => HealthTest::Program(words.collect()),
+            _ => return None,
+        };
+        // Docker writes 0 for what was not said.
+        let time = |nanos: Option<i64>| {
+            nanos.and_then(|nanos| u64::try_from(nanos).ok()).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+        };
+        let retries = found.retries.and_then(|retries| u32::try_from(retries).ok()).filter(|retries| *retries > 0);
+        let (interval, timeout, start_period) = (time(found.interval), time(found.timeout), time(found.start_period));
+        Some(Self { test, interval, timeout, start_period, retries })
     }
 }
 
@@ -176,6 +234,22 @@ mod tests {
         for other in ["Pushed", "Layer already exists", "9c1e: digest: sha256:12 size: 1"] {
             assert_eq!(announced_digest(&line(other)), None, "{other}");
         }
+    }
+
+    #[test]
+    fn what_an_image_says_of_itself_is_read() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(tcp_ports(&texts(&["8080/tcp", "53/udp", "80/tcp"])), [80, 8080]);
+        let read = |test: &[&str]| {
+            let retries = Some(0);
+            let interval = Some(2_000_000_000);
+            ImageHealth::read(HealthConfig { test: Some(texts(test)), interval, retries, ..HealthConfig::default() })
+        };
+        let health = read(&["CMD-SHELL", "curl -f localhost"]).unwrap();
+        assert_eq!(health.test, HealthTest::Shell("curl -f localhost".to_owned()));
+        assert_eq!((health.interval, health.retries, health.timeout), (Some(Duration::from_secs(2)), None, None));
+        assert_eq!(read(&["CMD", "/check", "a b"]).unwrap().test, HealthTest::Program(texts(&["/check", "a b"])));
+        assert_eq!((read(&["NONE"]), read(&[])), (None, None));
     }
 
     #[test]

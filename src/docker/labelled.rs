@@ -88,7 +88,7 @@ impl Docker {
     }
 
     /// Ends and removes the containers with all of these labels, running or not; says how many.
-    async fn remove_containers_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
+    pub async fn remove_containers_with(&self, labels: Labels<'_>) -> Result<usize, DockerError> {
         let mut removed = 0;
         for id in self.container_ids_with(labels).await? {
             let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
@@ -175,7 +175,7 @@ impl Docker {
 }
 
 impl ListedImage {
-    fn read(found: ImageSummary) -> Option<Self> {
+    pub(super) fn read(found: ImageSummary) -> Option<Self> {
         // Docker writes these where there is no name.
         let named = |names: Vec<String>| names.into_iter().filter(|name| !name.contains("<none>")).collect();
         Some(Self {
@@ -187,7 +187,7 @@ impl ListedImage {
     }
 }
 
-fn filter(labels: Labels<'_>) -> HashMap<String, Vec<String>> {
+pub(super) fn filter(labels: Labels<'_>) -> HashMap<String, Vec<String>> {
     HashMap::from([("label".to_owned(), labels.iter().map(|(name, value)| format!("{name}={value}")).collect())])
 }
 

@@ -13,6 +13,9 @@ pub const TENANT: &str = "paas.tenant";
 pub const APP: &str = "paas.app";
 /// On a slug image: its content key (see `pipeline`).
 pub const SLUG: &str = "paas.slug";
+/// On what the steps of a Dockerfile leave, containers and images: the app, as `<tenant>/<app>`. Empty on slugs and their
+/// instances, which inherit it.
+pub const STEP: &str = "paas.step";
 /// On the builder image that `paas stack build` makes: its recipe. Slugs inherit it.
 pub const STACK: &str = "paas.stack";
 /// On the image below that one: which packages it has. Everything on top inherits it.

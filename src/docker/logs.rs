@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct RawClient(OnceLock<reqwest::Client>);
 
 impl RawClient {
-    fn get(&self, socket: &super::Socket) -> &reqwest::Client {
+    pub(super) fn get(&self, socket: &super::Socket) -> &reqwest::Client {
         self.0.get_or_init(|| {
             // The error says that another provider is installed already, which will do as well.
             let _ = rustls::crypto::ring::default_provider().install_default();

@@ -2,6 +2,7 @@
 
 mod builds;
 mod containers;
+mod dockerfile_builds;
 mod exec;
 mod images;
 mod import;
@@ -25,8 +26,9 @@ pub use containers::{
     ContainerDied, ContainerEnd, ContainerOutput, ContainerState, InstanceNetwork, InstanceSpec, PublishedPort,
     SeenContainer,
 };
+pub use dockerfile_builds::{BuildPiece, DockerfileBuild};
 pub use exec::Ran;
-pub use images::{Image, PushImageError, Tag};
+pub use images::{HealthTest, Image, ImageHealth, PushImageError, Tag};
 pub use import::{Layer, LayerError};
 pub use labelled::{Labels, ListedImage, ListedVolume, Removed};
 pub use logs::LogPiece;

@@ -1,4 +1,4 @@
-//! What of a tree is not wanted, by rules such as `.gitignore` has.
+//! What of a tree is not wanted: by rules such as `.gitignore` has, and by those of a `.dockerignore`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -6,25 +6,40 @@ use std::path::Path;
 
 use git2::Repository;
 
+use super::DockerIgnore;
 use super::tree::{Entry, Kind};
 
-/// Rules, one a line. They hold for the repository object that they were put into.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LeftOut(String);
+/// Rules of both kinds; what either leaves out is.
+#[derive(Debug, Clone, Default)]
+pub struct LeftOut {
+    /// One a line. They hold for the repository object that they were put into.
+    rules: String,
+    docker: DockerIgnore,
+}
 
 impl LeftOut {
     /// Reads the text of a file of rules.
     pub fn by(rules: &str) -> Self {
-        Self(rules.strip_prefix('\u{feff}').unwrap_or(rules).to_owned())
+        let rules = rules.strip_prefix('\u{feff}').unwrap_or(rules).to_owned();
+        Self { rules, docker: DockerIgnore::default() }
+    }
+
+    /// These rules, and what a `.dockerignore` says.
+    #[must_use]
+    pub fn and(self, docker: DockerIgnore) -> Self {
+        Self { docker, ..self }
     }
 
     pub(super) fn put_into(&self, repository: &Repository) -> Result<(), git2::Error> {
-        if self.0.is_empty() { Ok(()) } else { repository.add_ignore_rule(&self.0) }
+        if self.rules.is_empty() { Ok(()) } else { repository.add_ignore_rule(&self.rules) }
     }
 
     /// Whether the rules leave it out. They have to be in the repository.
     pub(super) fn takes(&self, repository: &Repository, entry: &Entry) -> Result<bool, git2::Error> {
-        if self.0.is_empty() {
+        if self.docker.takes(entry) {
+            return Ok(true);
+        }
+        if self.rules.is_empty() {
             return Ok(false);
         }
         let mut path = entry.path.clone();

@@ -5,6 +5,7 @@
 
 mod claim;
 mod contents;
+mod docker_ignore;
 mod elsewhere;
 mod gc;
 mod hooks;
@@ -14,6 +15,7 @@ mod tar_stream;
 mod tree;
 
 pub use claim::Claim;
+pub use docker_ignore::{DockerIgnore, InvalidDockerIgnore};
 pub use elsewhere::Elsewhere;
 pub use gc::{Census, census, collect_garbage};
 pub use hooks::install_hooks;

@@ -1,5 +1,6 @@
 //! A commit's tree as a tar archive, made while it is read: memory does not grow with the tree.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
@@ -93,10 +94,12 @@ fn walk(
 /// How the archive is to differ from the tree.
 #[derive(Debug, Clone, Default)]
 pub struct TarShape {
-    /// Below which every path is; no slash at its ends.
+    /// Below which every path is; no slash at its ends. Empty, the archive's root is the tree's.
     pub prefix: PathBuf,
-    /// The path of a file in the tree, and what stands in the archive instead of its content.
-    pub replaced: Option<(PathBuf, Vec<u8>)>,
+    /// What stands in the archive instead of the content of a file of the tree, by its path there.
+    pub replaced: BTreeMap<PathBuf, Vec<u8>>,
+    /// Files that stand there with this content whatever the tree has.
+    pub added: BTreeMap<PathBuf, Vec<u8>>,
     pub left_out: LeftOut,
 }
 
@@ -109,10 +112,16 @@ struct Archive {
 impl Archive {
     fn write(mut self, walked: &std::sync::mpsc::Receiver<Walked>, pieces: Pieces) -> io::Result<()> {
         let mut tar = tar::Builder::new(pieces);
-        let root = Entry { path: Vec::new(), kind: Kind::Directory, id: Oid::ZERO_SHA1 };
-        self.append(&mut tar, &root)?;
+        if !self.shape.prefix.as_os_str().is_empty() {
+            let root = Entry { path: Vec::new(), kind: Kind::Directory, id: Oid::ZERO_SHA1 };
+            self.append(&mut tar, &root)?;
+        }
         for entry in walked {
             self.append(&mut tar, &entry?)?;
+        }
+        for (path, content) in std::mem::take(&mut self.shape.added) {
+            let mut header = self.header(tar::EntryType::Regular, 0o644, content.len() as u64);
+            tar.append_data(&mut header, self.shape.prefix.join(path), content.as_slice())?;
         }
         tar.into_inner()?.flush()
     }
@@ -138,7 +147,9 @@ impl Archive {
             }
             Kind::File { executable } => {
                 let (size, mode) = (self.contents.size()?, if executable { 0o755 } else { 0o644 });
-                if let Some((_, instead)) = self.shape.replaced.as_ref().filter(|(file, _)| file == in_tree) {
+                let shape = &mut self.shape;
+                let instead = shape.added.remove(in_tree).or_else(|| shape.replaced.remove(in_tree));
+                if let Some(instead) = instead {
                     io::copy(&mut self.contents.content(size), &mut io::sink())?;
                     let mut header = self.header(tar::EntryType::Regular, mode, instead.len() as u64);
                     tar.append_data(&mut header, path, instead.as_slice())?;
@@ -189,7 +200,6 @@ impl Write for Pieces {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::process::Command;
 
     use futures_util::TryStreamExt as _;
@@ -315,16 +325,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_file_may_have_another_content_than_in_the_tree() {
+    async fn files_may_have_another_content_than_in_the_tree_or_stand_beside_it() {
         let (_directory, repository, commit) = committed(&[
             ("a", "100755", b"in the tree"),
             ("d/a", "100644", b"elsewhere"),
-            ("z", "100644", b"after it"),
+            ("z", "100644", b"in the tree"),
         ]);
-        let shape = TarShape { replaced: Some((PathBuf::from("a"), b"instead".to_vec())), ..below_app() };
+        let shape = TarShape {
+            replaced: BTreeMap::from([("a".into(), b"instead".to_vec()), ("none".into(), b"not there".to_vec())]),
+            added: BTreeMap::from([("z".into(), b"after it".to_vec()), ("beside".into(), b"new".to_vec())]),
+            ..below_app()
+        };
         let entries = unpacked(repository.tar(&commit, shape).unwrap()).await;
         assert_eq!(entries["app/a"], (b'0', 0o755, b"instead".to_vec()));
         assert_eq!((&*entries["app/d/a"].2, &*entries["app/z"].2), (&b"elsewhere"[..], &b"after it"[..]));
+        assert!(!entries.contains_key("app/none"));
+        assert_eq!(entries["app/beside"], (b'0', 0o644, b"new".to_vec()));
+        let at_root = TarShape { prefix: PathBuf::new(), ..TarShape::default() };
+        let entries = unpacked(repository.tar(&commit, at_root).unwrap()).await;
+        assert_eq!(entries.keys().map(String::as_str).collect::<Vec<_>>(), ["a", "d", "d/a", "z"]);
     }
 
     #[tokio::test]

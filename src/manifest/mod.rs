@@ -51,6 +51,10 @@ pub struct Build {
     /// As [`Manifest::env`], for the build alone.
     pub env: BTreeMap<String, String>,
     pub timeout: Option<Period>,
+    /// Where the Dockerfile is: a path in the tree. Said at all, it chooses that builder.
+    pub dockerfile: Option<String>,
+    /// The stage of the Dockerfile that is built; default: the last. Said at all, it chooses that builder.
+    pub target: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +174,8 @@ impl Build {
             buildpacks: self.buildpacks.or(base.buildpacks),
             env: merged(self.env, base.env),
             timeout: self.timeout.or(base.timeout),
+            dockerfile: self.dockerfile.or(base.dockerfile),
+            target: self.target.or(base.target),
         }
     }
 }

@@ -3,8 +3,8 @@
 use serde::de::{Error, MapAccess};
 
 use super::values::{
-    at_least_one, builder, buildpack, command, count, cpus, mebibytes, own, path, seconds, some_seconds, variable_name,
-    variable_value,
+    at_least_one, builder, buildpack, command, count, cpus, file_in_tree, mebibytes, own, path, seconds, some_seconds,
+    stage, variable_name, variable_value,
 };
 use super::yaml::{Section, list, pairs, rows, scalar, section, sections};
 use super::{Build, Constraint, Health, Manifest, Process};
@@ -48,7 +48,7 @@ impl Section for Overlay {
 
 impl Section for Build {
     const WHAT: &'static str = "the build";
-    const KEYS: &'static [&'static str] = &["builder", "buildpacks", "env", "timeout"];
+    const KEYS: &'static [&'static str] = &["builder", "buildpacks", "env", "timeout", "dockerfile", "target"];
 
     fn take<'de, A: MapAccess<'de>>(&mut self, key: &str, values: &mut A) -> Result<(), A::Error> {
         match key {
@@ -56,6 +56,8 @@ impl Section for Build {
             "buildpacks" => self.buildpacks = list(values, buildpack)?,
             "env" => self.env = pairs(values, variable_name, variable_value)?,
             "timeout" => self.timeout = scalar(values, some_seconds)?,
+            "dockerfile" => self.dockerfile = scalar(values, file_in_tree)?,
+            "target" => self.target = scalar(values, stage)?,
             other => unreachable!("`{other}` is in KEYS and read nowhere"),
         }
         Ok(())

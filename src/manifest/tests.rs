@@ -8,6 +8,8 @@ token: paas_dt_hunter2
 build:
   builder: buildstep
   buildpacks: [https://example.org/buildpack.git#v3]
+  dockerfile: docker/Dockerfile
+  target: prod
   env: {NODE_ENV: production}
   timeout: 15m
 processes:
@@ -53,6 +55,8 @@ fn every_key_is_read_into_its_type() {
             buildpacks: Some(vec!["https://example.org/buildpack.git#v3".to_owned()]),
             env: BTreeMap::from([("NODE_ENV".to_owned(), "production".to_owned())]),
             timeout: Some(Period::from_secs(900)),
+            dockerfile: Some("docker/Dockerfile".to_owned()),
+            target: Some("prod".to_owned()),
         }
     );
     assert_eq!(
@@ -138,7 +142,7 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
         ),
         (
             "build:\n  qwertz: 1\n",
-            "paas.yml line 2, column 3: build: unknown key `qwertz`; known are builder, buildpacks, env, timeout",
+            "paas.yml line 2, column 3: build: unknown key `qwertz`; known are builder, buildpacks, env, timeout, dockerfile, target",
         ),
         (
             "tenants:\n  prod: {app: other}\n",
@@ -186,6 +190,9 @@ fn a_bad_value_is_refused_with_what_a_good_one_is() {
         ("build: {timeout: 15}", "is no duration; one looks like"),
         ("build: {timeout: 0s}", "at least `1s`"),
         ("build: {buildpacks: [--upload-pack=x]}", "is no buildpack"),
+        ("build: {dockerfile: ../Dockerfile}", "is no path in the repository"),
+        ("build: {dockerfile: /etc/passwd}", "is no path in the repository"),
+        ("build: {target: 'a b'}", "is no name of a stage"),
         ("build: {buildpacks: ['https://a b']}", "is no buildpack"),
         ("build: {env: {../x: 1}}", "`../x` is no variable's name"),
         ("env: {1A: 1}", "is no variable's name"),

@@ -143,6 +143,28 @@ pub(super) fn buildpack(text: &str) -> Result<String, String> {
     }
 }
 
+/// The path of a file of the tree, from its root.
+pub(super) fn file_in_tree(text: &str) -> Result<String, String> {
+    let is_name = |part: &str| !matches!(part, "" | "." | "..");
+    let plain = text.len() <= 1024 && !text.contains(|c: char| c.is_control());
+    if plain && text.split('/').all(is_name) {
+        Ok(text.to_owned())
+    } else {
+        let shown = quoted(text, MAX_QUOTED);
+        Err(format!("`{shown}` is no path in the repository; one looks like `docker/Dockerfile`"))
+    }
+}
+
+/// The name of a Dockerfile's stage, or its number.
+pub(super) fn stage(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if (1..=255).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{}` is no name of a stage; one looks like `prod`", quoted(text, MAX_QUOTED)))
+    }
+}
+
 pub(super) fn count(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("`{}` is no whole number from 0", quoted(text, MAX_QUOTED)))
 }

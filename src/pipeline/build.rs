@@ -1,4 +1,5 @@
-//! Build: source → slug, in a container of the builder image, by the buildstep contract.
+//! Build: source → slug, in a container of the builder image, by the buildstep contract; or by a Dockerfile
+//! (`dockerfile_build`).
 //!
 //! Source in `/app`, a cache in `/tmp/cache` that stays between builds, settings as files in `/tmp/env`. Afterwards the
 //! container is one layer on the builder's image, and gone: also after an error, a time-out, and when nobody waits for
@@ -12,18 +13,26 @@ use jiff::Timestamp;
 
 use super::build_log::{Build, BuildFileError, BuildLog, BuildState, Builds, Loan};
 use super::disk::{DiskFull, NoRoom};
+use super::dockerfile::DockerfileError;
+use super::dockerfile_build::{self, Bases, Steps};
+use super::own_image::OwnImage;
 use super::places::Places;
-use super::release::{BuildOf, ReleaseError, json};
-use super::slug::{KnownSlug, KnownSlugs, SlugKey};
+use super::release::{BuildOf, ReleaseError};
+use super::slug::{KnownSlug, SlugKey};
+use super::slug_memory;
 use super::source::Source;
 use super::{Platform, Progress, Push, Say, cancel, console, quota, reached};
 use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, DockerError, Image, Job, labels};
 use crate::git::GitError;
 use crate::model::{ByteSize, ImageId, Period, ProcessType, TenantName};
-use crate::store::{StoreError, Version};
+use crate::store::StoreError;
 
 /// Runs the builder. The certificates' place is exported here and not set on the container, since what is set on a
 /// container gets into the image that is made of it.
+///
+/// An image of herokuish's takes the source from `/app` too, unless there is a `/tmp/app`, which would stay in the slug a
+/// second time. It hands the settings to its user, so they are a copy in memory; makes up a user at random when it is not
+/// told one; reads one buildpack from its environment, and several from a file of the app.
 const SCRIPT: &str = "\
 if [ -r /run/paas-ca/bundle.pem ]; then
   for name in SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE GIT_SSL_CAINFO; do
@@ -31,6 +40,22 @@ if [ -r /run/paas-ca/bundle.pem ]; then
   done
 fi
 if [ -x /build/builder ]; then exec /build/builder; fi
+if [ -x /bin/herokuish ]; then
+  rm -rf /tmp/app
+  export ENV_PATH=/dev/shm/env
+  cp -R /tmp/env \"$ENV_PATH\"
+  if id herokuishuser >/dev/null 2>&1; then export USER=herokuishuser; fi
+  urls=/tmp/env/BUILDPACK_URL
+  if [ -f \"$urls\" ]; then
+    if [ \"$(wc -l <\"$urls\")\" -gt 0 ]; then
+      { cat \"$urls\"; echo; } >/app/.buildpacks
+      rm \"$ENV_PATH/BUILDPACK_URL\"
+    else
+      BUILDPACK_URL=$(cat \"$urls\")
+      export BUILDPACK_URL
+    fi
+  fi
+fi
 exec /build
 ";
 const CACHE: &str = "/tmp/cache";
@@ -49,6 +74,8 @@ pub(super) struct Built {
     pub build: BuildOf,
     /// What runs when the source does not say it.
     pub default_processes: BTreeMap<ProcessType, String>,
+    /// What the image says of itself, when a Dockerfile made it.
+    pub own_image: Option<OwnImage>,
 }
 
 /// Why there is no slug. Nothing of the build is left but its log.
@@ -66,6 +93,17 @@ pub enum BuildError {
         status: i64,
         /// What the builder itself called its error, if it did.
         complaint: Option<String>,
+    },
+    /// In Docker's words.
+    #[error("{message}")]
+    Refused { message: String },
+    #[error(transparent)]
+    Dockerfile(#[from] DockerfileError),
+    #[error("there is no image `{image}` to build on, and it could not be fetched")]
+    NoBase {
+        image: String,
+        #[source]
+        cause: Option<DockerError>,
     },
     #[error("the build needed more than its {limit} of memory and was ended (status {status})")]
     OutOfMemory { status: i64, limit: ByteSize },
@@ -106,46 +144,83 @@ pub(super) async fn build(
     platform: &Platform,
     say: Say<'_>,
 ) -> Result<Built, BuildError> {
-    let Foreseen { builder, slug, known } = foresee(source, push, platform).await?;
-    if let Some(known) = known {
-        say(Progress::Step(format!(
-            "Slug {} from build {} of {}: same tree again",
-            short(&known.image),
-            known.build,
-            known.app
-        )));
-        return Ok(known.into_built(slug));
+    let Foreseen { way, slug, known } = foresee(source, push, platform).await?;
+    let built = if let Some(known) = known {
+        let from = known.source(&push.tenant);
+        let built = slug_memory::take(known, slug, push, platform).await?;
+        say(Progress::Step(format!("Slug {} from {from}: same tree again", short(&built.image))));
+        built
+    } else {
+        super::disk::has_room(push, platform).await?;
+        build_anew(way, slug, source, push, platform, say).await?
+    };
+    let own_image = own_image(source, Some(&built.image), platform).await?;
+    if let Some(note) = own_image.as_ref().and_then(OwnImage::note) {
+        say(Progress::Detail(note));
     }
-    super::disk::has_room(push, platform).await?;
-    build_anew(&builder, slug, source, push, platform, say).await
+    Ok(Built { own_image, ..built })
+}
+
+/// What the image that a Dockerfile makes, or is going to, says of itself.
+pub(super) async fn own_image(
+    source: &Source,
+    image: Option<&ImageId>,
+    platform: &Platform,
+) -> Result<Option<OwnImage>, BuildError> {
+    if source.dockerfile.is_none() {
+        return Ok(None);
+    }
+    let Some(id) = image else { return Ok(Some(OwnImage::unseen())) };
+    let gone = || DockerError::NotFound { what: "image", name: id.to_string() };
+    let image = platform.docker.image(id.as_str()).await?.ok_or_else(gone)?;
+    Ok(Some(OwnImage::of(&image)))
+}
+
+/// By what a slug is made.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// The builder image.
+    Builder(Box<Image>),
+    /// The source's Dockerfile, on these images.
+    Dockerfile(Bases),
+}
+
+impl Way {
+    /// As in `Building with …`.
+    pub(super) fn name(&self, source: &Source, platform: &Platform) -> String {
+        match (self, &source.dockerfile) {
+            (Self::Dockerfile(_), Some(dockerfile)) => format!("from {}", dockerfile.path),
+            _ => format!("with {}", platform.builder.image),
+        }
+    }
 }
 
 /// What a build of the source begins with.
 pub(super) struct Foreseen {
-    pub builder: Image,
+    pub way: Way,
     pub slug: SlugKey,
     /// The slug that is taken instead of building one.
     pub known: Option<KnownSlug>,
 }
 
 pub(super) async fn foresee(source: &Source, push: &Push, platform: &Platform) -> Result<Foreseen, BuildError> {
-    let name = &platform.builder.image;
-    let builder = platform.docker.image(name).await?.ok_or_else(|| BuildError::NoBuilder { image: name.clone() })?;
-    let slug = SlugKey::of(&source.tree, &builder.id, &source.build);
-    let known = if push.options.no_cache { None } else { known_slug(&slug, push, platform).await? };
-    Ok(Foreseen { builder, slug, known })
-}
-
-/// A slug that this tenant built from the same input, if Docker still has it.
-async fn known_slug(slug: &SlugKey, push: &Push, platform: &Platform) -> Result<Option<KnownSlug>, BuildError> {
-    let (known, _) = read_known(slug, platform).await?;
-    let Some(known) = known.of_tenant(&push.tenant) else { return Ok(None) };
-    let image = platform.docker.image(known.image.as_str()).await?;
-    Ok(image.map(|_| known.clone()))
+    let (way, slug) = if let Some(dockerfile) = &source.dockerfile {
+        let bases = dockerfile_build::bases(&dockerfile.content, push, platform).await?;
+        let slug = dockerfile_build::slug_key(source, dockerfile, &bases);
+        (Way::Dockerfile(bases), slug)
+    } else {
+        let name = &platform.builder.image;
+        let builder =
+            platform.docker.image(name).await?.ok_or_else(|| BuildError::NoBuilder { image: name.clone() })?;
+        let slug = SlugKey::of(&source.tree, &builder.id, &source.build);
+        (Way::Builder(Box::new(builder)), slug)
+    };
+    let known = if push.options.no_cache { None } else { slug_memory::find(&slug, push, platform).await? };
+    Ok(Foreseen { way, slug, known })
 }
 
 async fn build_anew(
-    builder: &Image,
+    way: Way,
     slug: SlugKey,
     source: &Source,
     push: &Push,
@@ -155,9 +230,13 @@ async fn build_anew(
     let builds = Builds { store: &*platform.store, places: Places::of(&push.tenant, &push.app) };
     let waits = platform.tenancy.quota.builds.is_some();
     let state = if waits { BuildState::Queued } else { BuildState::Running };
+    let steps = match &way {
+        Way::Builder(_) => None,
+        Way::Dockerfile(_) => Some(Steps::before(push, platform).await?),
+    };
     let mut build = builds.begin(push, &slug, state, Timestamp::now()).await?;
     reached!(BuildBegun, push.app, platform.home_label);
-    let site = Site { builder, slug: &slug, source, push, platform, builds: &builds, number: build.number };
+    let site = Site { way, slug: &slug, source, push, platform, builds: &builds, number: build.number, steps };
     let (outcome, mut log) = match BuildLog::create(&platform.build_logs, build.number) {
         Ok(mut log) => (site.until_cancelled(&mut build, &mut log, say).await, Some(log)),
         Err(error) => (Err(error.into()), None),
@@ -168,11 +247,12 @@ async fn build_anew(
     };
     match outcome {
         Ok(made) => {
+            let slug = made.slug.clone();
             let known = made.known(&build, push);
             reached!(BuildKept, push.app, platform.home_label);
-            remember(&slug, known.clone(), platform).await?;
+            slug_memory::remember(&slug, known.clone(), platform).await?;
             reached!(Remembered, push.app, platform.home_label);
-            Ok(known.into_built(slug))
+            Ok(known.into_built(slug, &push.tenant))
         }
         Err(error) => {
             let error = site.failed(error, &mut build, log.as_mut()).await;
@@ -183,11 +263,13 @@ async fn build_anew(
 }
 
 /// What a build made.
-struct Made {
-    image: ImageId,
-    /// What it added to the builder.
-    size: ByteSize,
-    default_processes: BTreeMap<ProcessType, String>,
+pub(super) struct Made {
+    pub image: ImageId,
+    /// What it added to the builder; by a Dockerfile, all of it.
+    pub size: ByteSize,
+    pub default_processes: BTreeMap<ProcessType, String>,
+    /// What it is known by when all that it was made of was there.
+    pub slug: SlugKey,
 }
 
 impl Made {
@@ -203,22 +285,17 @@ impl Made {
     }
 }
 
-impl KnownSlug {
-    fn into_built(self, slug: SlugKey) -> Built {
-        let build = BuildOf { app: self.app, number: self.build };
-        Built { image: self.image, slug, build, default_processes: self.default_processes }
-    }
-}
-
 /// One build and all it works with.
-struct Site<'a> {
-    builder: &'a Image,
+pub(super) struct Site<'a> {
+    way: Way,
     slug: &'a SlugKey,
-    source: &'a Source,
-    push: &'a Push,
-    platform: &'a Platform,
+    pub source: &'a Source,
+    pub push: &'a Push,
+    pub platform: &'a Platform,
     builds: &'a Builds<'a>,
     number: u32,
+    /// Of a Dockerfile.
+    pub steps: Option<Steps>,
 }
 
 impl Site<'_> {
@@ -236,7 +313,15 @@ impl Site<'_> {
         };
         // Dropping the build began this; here it is waited for, also for a container that Docker was only just making.
         self.platform.docker.sweep(&[(labels::PUSH, &self.push.push.to_string())]).await?;
+        self.undo_steps().await?;
         Err(BuildError::Cancelled { by })
+    }
+
+    async fn undo_steps(&self) -> Result<(), DockerError> {
+        match &self.steps {
+            Some(steps) => steps.undo().await,
+            None => Ok(()),
+        }
     }
 
     async fn in_turn(&self, build: &mut Build, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
@@ -245,7 +330,7 @@ impl Site<'_> {
             build.started = Timestamp::now();
             self.builds.mark(build, BuildState::Running).await?;
         }
-        say(Progress::Step(format!("Building with {}", self.platform.builder.image)));
+        say(Progress::Step(format!("Building {}", self.way.name(self.source, self.platform))));
         self.limited(log, say).await
     }
 
@@ -255,6 +340,7 @@ impl Site<'_> {
             return outcome;
         }
         super::abandon(&self.platform.docker, &self.push.push).await?;
+        self.undo_steps().await?;
         Err(BuildError::TimedOut { after: Period::from_secs(self.limit().as_secs()) })
     }
 
@@ -264,6 +350,7 @@ impl Site<'_> {
         let marked = self.builds.mark(build, BuildState::Succeeded { at: Timestamp::now(), image, bytes }).await;
         if marked.is_err() {
             self.platform.docker.remove_image(made.image.as_str()).await?;
+            self.undo_steps().await?;
         }
         marked.map(|()| made)
     }
@@ -287,31 +374,51 @@ impl Site<'_> {
 
     async fn make(&self, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
         let began = Instant::now();
-        let (logs, rules) = (&self.platform.build_logs, &self.platform.builder);
-        let loan = Loan::make(logs, self.number, &self.source.build.settings(), rules.ca_bundle.as_deref())?;
-        let container = self.platform.docker.create_build(self.container(&loan).await?).await?;
-        reached!(ContainerMade, self.push.app, self.platform.home_label);
-        let made = self.run(&container, log, say).await;
-        // Removed before anything is told, so that who hears of the failure finds nothing left.
-        container.remove().await?;
-        let made = made?;
+        let made = match (&self.way, &self.source.dockerfile) {
+            (Way::Builder(builder), _) => self.by_builder(builder, log, say).await?,
+            (Way::Dockerfile(bases), Some(dockerfile)) => {
+                let made = dockerfile_build::make(dockerfile, bases.clone(), self, log, say).await;
+                if made.is_err() {
+                    self.undo_steps().await?;
+                }
+                made?
+            }
+            (Way::Dockerfile(_), None) => unreachable!("this way is chosen for a Dockerfile alone"),
+        };
         let (slug, took) = (short(&made.image), began.elapsed().as_secs_f64());
         say(Progress::Step(format!("Slug {slug} {} in {took:.1} s", made.size)));
         Ok(made)
     }
 
-    async fn run(&self, container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
+    async fn by_builder(&self, builder: &Image, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
+        let (logs, rules) = (&self.platform.build_logs, &self.platform.builder);
+        let loan = Loan::make(logs, self.number, &self.source.build.settings(), rules.ca_bundle.as_deref())?;
+        let container = self.platform.docker.create_build(self.container(builder, &loan).await?).await?;
+        reached!(ContainerMade, self.push.app, self.platform.home_label);
+        let made = self.run(builder, &container, log, say).await;
+        // Removed before anything is told, so that who hears of the failure finds nothing left.
+        container.remove().await?;
+        made
+    }
+
+    async fn run(
+        &self,
+        builder: &Image,
+        container: &BuildContainer,
+        log: &mut BuildLog,
+        say: Say<'_>,
+    ) -> Result<Made, BuildError> {
         container.upload("/", self.source.tar("app")?).await?;
         reached!(SourceUploaded, self.push.app, self.platform.home_label);
         let complaint = follow(container, log, say).await?;
         self.judge(&container.ended().await?, complaint)?;
         reached!(BuildEnded, self.push.app, self.platform.home_label);
         let release = container.file(BUILDPACK_RELEASE, BUILDPACK_RELEASE_BYTES).await?;
-        let image = container.commit(self.builder, self.slug_labels()).await?;
+        let image = container.commit(builder, self.slug_labels()).await?;
         reached!(Committed, self.push.app, self.platform.home_label);
-        let size = self.added_by(&image).await?;
+        let size = self.added_by(&image, builder).await?;
         let default_processes = release.map_or_else(BTreeMap::new, |text| default_processes(&text));
-        Ok(Made { image, size, default_processes })
+        Ok(Made { image, size, default_processes, slug: self.slug.clone() })
     }
 
     fn judge(&self, end: &ContainerEnd, complaint: Option<String>) -> Result<(), BuildError> {
@@ -322,12 +429,13 @@ impl Site<'_> {
         }
     }
 
-    async fn container(&self, loan: &Loan) -> Result<BuildContainerSpec, BuildError> {
+    async fn container(&self, builder: &Image, loan: &Loan) -> Result<BuildContainerSpec, BuildError> {
         let rules = &self.platform.builder;
         let mut read_only = vec![(loan.env(), SETTINGS)];
         read_only.extend(loan.ca_bundle().map(|directory| (directory, CA_BUNDLE)));
         Ok(BuildContainerSpec {
-            image: self.builder.id.clone(),
+            image: builder.id.clone(),
+            as_root: !builder.user.is_empty(),
             labels: self.container_labels(),
             job: Job::Script(SCRIPT),
             env: BTreeMap::new(),
@@ -362,9 +470,9 @@ impl Site<'_> {
         labels_with(self.push, self.platform, [(labels::SLUG, self.slug.to_string()), (labels::PUSH, String::new())])
     }
 
-    async fn added_by(&self, image: &ImageId) -> Result<ByteSize, BuildError> {
+    async fn added_by(&self, image: &ImageId, builder: &Image) -> Result<ByteSize, BuildError> {
         let all = self.platform.docker.image(image.as_str()).await?.map_or(0, |image| image.bytes);
-        Ok(ByteSize::new(all.saturating_sub(self.builder.bytes)))
+        Ok(ByteSize::new(all.saturating_sub(builder.bytes)))
     }
 }
 
@@ -418,34 +526,6 @@ fn default_processes(text: &[u8]) -> BTreeMap<ProcessType, String> {
 
 fn short(image: &ImageId) -> String {
     format!("sha256:{}…", image.short())
-}
-
-async fn read_known(slug: &SlugKey, platform: &Platform) -> Result<(KnownSlugs, Option<Version>), BuildError> {
-    let path = Places::slug(slug);
-    let Some(record) = platform.store.get(&path).await? else { return Ok((KnownSlugs::default(), None)) };
-    let cause = |cause| ReleaseError::Unreadable { path: path.to_string(), cause };
-    Ok((serde_json::from_slice(&record.value).map_err(cause)?, Some(record.version)))
-}
-
-/// Notes what was built for the key. Another app's push may note the same key at the same time.
-async fn remember(slug: &SlugKey, known: KnownSlug, platform: &Platform) -> Result<(), BuildError> {
-    let path = Places::slug(slug);
-    loop {
-        let (all, version) = read_known(slug, platform).await?;
-        let value = json(&all.with(known.clone()));
-        let written = if version.is_some() {
-            platform.store.put(&path, value, version).await
-        } else {
-            if let Some(above) = path.parent() {
-                platform.store.ensure(&above).await?;
-            }
-            platform.store.create(&path, value).await
-        };
-        match written {
-            Err(StoreError::Exists(_) | StoreError::Changed(_)) => {}
-            done => return done.map_err(BuildError::from),
-        }
-    }
 }
 
 #[cfg(test)]

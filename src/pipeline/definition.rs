@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::formation::{Check, CheckTimes, Command, Process, WEB};
 use super::release::Release;
 use crate::marathon::{
-    App, Container, ContainerKind, DockerContainer, EnvValue, HealthCheck, HealthProtocol, Network, NetworkMode,
-    PathId, PortMapping, UpgradeStrategy,
+    App, CommandLine, Container, ContainerKind, DockerContainer, EnvValue, HealthCheck, HealthProtocol, Network,
+    NetworkMode, PathId, PortMapping, UpgradeStrategy,
 };
 use crate::model::{AppName, ProcessType};
 
@@ -28,12 +28,13 @@ pub(super) fn definitions(release: &Release) -> Vec<App> {
 fn definition(release: &Release, name: &ProcessType, process: &Process) -> App {
     let has_port = process.check != Check::None || name.as_str() == WEB;
     App {
+        cmd: shell_command(&process.command),
         args: arguments(name, &process.command),
         instances: process.instances,
         cpus: process.cpus,
         #[allow(clippy::cast_precision_loss, reason = "mebibytes of memory are far below 2^53")]
         mem: process.mem as f64,
-        container: Some(container(release, has_port)),
+        container: Some(container(release, has_port.then_some(process.port.unwrap_or(0)))),
         networks: vec![Network { mode: NetworkMode::Bridge, name: None, labels: BTreeMap::new() }],
         env: environment(release, name).into_iter().map(|(name, value)| (name, EnvValue::Text(value))).collect(),
         labels: labels(release, name),
@@ -53,13 +54,19 @@ pub(super) fn arguments(name: &ProcessType, command: &Command) -> Vec<String> {
     match command {
         Command::Start => vec!["/start".to_owned(), name.to_string()],
         Command::Exec(command) => ["/exec", "/bin/sh", "-c", command].map(str::to_owned).to_vec(),
+        Command::Image | Command::Shell(_) => Vec::new(),
     }
 }
 
-/// `containerPort: 0` is what makes `$PORT` right on both sides.
-fn container(release: &Release, has_port: bool) -> Container {
-    let port = PortMapping {
-        container_port: 0,
+/// What runs through the shell of the image, whatever its entrypoint is.
+fn shell_command(command: &Command) -> Option<String> {
+    if let Command::Shell(command) = command { Some(command.clone()) } else { None }
+}
+
+/// `containerPort: 0` is what makes `$PORT` right on both sides; any other is that of an image which has its own.
+fn container(release: &Release, container_port: Option<u16>) -> Container {
+    let port = |container_port| PortMapping {
+        container_port,
         host_port: Some(0),
         labels: BTreeMap::new(),
         name: Some("http".to_owned()),
@@ -77,7 +84,7 @@ fn container(release: &Release, has_port: bool) -> Container {
             pull_config: None,
         }),
         volumes: Vec::new(),
-        port_mappings: Some(if has_port { vec![port] } else { Vec::new() }),
+        port_mappings: Some(container_port.map(port).into_iter().collect()),
     }
 }
 
@@ -92,7 +99,9 @@ pub(super) fn environment(release: &Release, name: &ProcessType) -> BTreeMap<Str
         ("PAAS_RELEASE", release.number.to_string()),
         ("PAAS_COMMIT", release.commit.to_string()),
     ];
-    let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value));
+    // Marathon's own would be the host's port, on which nobody listens inside.
+    let port = release.formation.get(name).and_then(|process| process.port).map(|port| ("PORT", port.to_string()));
+    let ours = ours.into_iter().chain(port).map(|(name, value)| (name.to_owned(), value));
     given.chain(config).chain(ours).collect()
 }
 
@@ -114,21 +123,26 @@ fn labels(release: &Release, name: &ProcessType) -> BTreeMap<String, String> {
 }
 
 fn health_check(check: &Check) -> Option<HealthCheck> {
-    let (protocol, path, times) = match check {
+    let (protocol, path, command, times) = match check {
         Check::None => return None,
-        Check::Tcp(times) => (HealthProtocol::MesosTcp, None, times),
-        Check::Http { path, times } => (HealthProtocol::MesosHttp, Some(path.clone()), times),
+        Check::Tcp(times) => (HealthProtocol::MesosTcp, None, None, times),
+        Check::Http { path, times } => (HealthProtocol::MesosHttp, Some(path.clone()), None, times),
+        Check::Command { command, times } => {
+            (HealthProtocol::Command, None, Some(CommandLine { value: command.clone() }), times)
+        }
     };
+    let has_port = command.is_none();
     let CheckTimes { interval, grace, timeout, failures } = *times;
     Some(HealthCheck {
         path,
+        command,
         grace_period_seconds: grace,
         interval_seconds: interval,
         timeout_seconds: timeout,
         max_consecutive_failures: failures,
         delay_seconds: 0,
         // Marathon fills it in only sometimes; always sent, it is always right.
-        port_index: Some(0),
+        port_index: has_port.then_some(0),
         ..HealthCheck::new(protocol)
     })
 }
@@ -199,6 +213,28 @@ mod tests {
                 "HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": "shop.example.org,www.example.org"
             })
         );
+    }
+
+    #[test]
+    fn an_image_with_a_port_and_a_check_of_its_own_is_reached_and_checked_there() {
+        let mut release = release();
+        let web = release.formation.get_mut(&"web".parse().unwrap()).unwrap();
+        (web.command, web.port) = (Command::Image, Some(8080));
+        web.check = Check::Command { command: "./check".to_owned(), times: CheckTimes::default() };
+        let posted = posted(&release);
+        let web = &posted[0];
+        assert!(web.get("cmd").is_none() && web["args"].as_array().is_none_or(Vec::is_empty), "{web}");
+        assert_eq!(web["container"]["portMappings"][0]["containerPort"], 8080);
+        assert_eq!(web["env"]["PORT"], "8080");
+        let check = &web["healthChecks"][0];
+        assert_eq!((&check["protocol"], &check["command"]["value"]), (&"COMMAND".into(), &"./check".into()));
+        assert!(check.get("portIndex").is_none() && check.get("path").is_none(), "{check}");
+
+        let worker = release.formation.get_mut(&"worker".parse().unwrap()).unwrap();
+        worker.command = Command::Shell("./work".to_owned());
+        let worker = &self::posted(&release)[1];
+        assert_eq!(worker["cmd"], "./work");
+        assert!(worker["env"].get("PORT").is_none());
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub struct Process {
     pub stop_timeout: Option<u64>,
     #[serde(default)]
     pub constraints: Vec<Vec<String>>,
+    /// Where it listens inside its container; without one, on the `$PORT` that it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// How the image is told what to run.
@@ -29,6 +32,10 @@ pub enum Command {
     Start,
     /// The command of `paas.yml`, in the app's environment.
     Exec(String),
+    /// As the image itself says, which is no slug of the buildstep contract but one of a Dockerfile.
+    Image,
+    /// A command of the source, in such an image.
+    Shell(String),
 }
 
 /// How an instance shows that it serves.
@@ -40,6 +47,12 @@ pub enum Check {
     Tcp(CheckTimes),
     Http {
         path: String,
+        #[serde(flatten)]
+        times: CheckTimes,
+    },
+    /// A command for the shell in the instance's container, which succeeds.
+    Command {
+        command: String,
         #[serde(flatten)]
         times: CheckTimes,
     },
@@ -72,6 +85,10 @@ pub enum FormationError {
     NothingToRun,
     #[error("process `{0}` of paas.yml has no command, and the Procfile has no line for it")]
     NoCommand(ProcessType),
+    #[error(
+        "process `{0}` has no command: the image says none (`ENTRYPOINT`, `CMD`), nor does the Procfile or paas.yml"
+    )]
+    NoImageCommand(ProcessType),
 }
 
 pub type Formation = BTreeMap<ProcessType, Process>;
@@ -81,6 +98,10 @@ const DEFAULT_MEM: u64 = 256;
 const DEFAULT_CPUS: f64 = 0.1;
 /// The process type that people reach.
 pub(super) const WEB: &str = "web";
+
+pub(super) fn web() -> ProcessType {
+    WEB.parse().expect("it is a process type's name")
+}
 
 /// Puts together what runs. `known` are the process types whose command the slug knows; `wishes` are those of
 /// `paas.yml`; `before` is what ran last, whose numbers stay where nothing else is said. As with Heroku, one `web`
@@ -133,6 +154,7 @@ fn granted(wish: &manifest::Process, process: &ProcessType, before: Option<&Form
         check: check(wish.health.as_ref(), is_web),
         stop_timeout: wish.stop_timeout.map(seconds),
         constraints: wish.constraints.iter().flatten().cloned().map(Vec::from).collect(),
+        port: None,
     }
 }
 

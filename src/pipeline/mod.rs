@@ -13,10 +13,13 @@ mod console;
 mod definition;
 mod deploy;
 mod disk;
+mod dockerfile;
+mod dockerfile_build;
 mod fault_point;
 mod formation;
 mod keep;
 mod log_watch;
+mod own_image;
 mod places;
 mod post;
 mod progress;
@@ -26,6 +29,7 @@ mod rehearsal;
 mod release;
 mod release_command;
 mod slug;
+mod slug_memory;
 mod source;
 mod sweep;
 mod task_logs;
@@ -42,8 +46,8 @@ use crate::docker::{Docker, DockerError, PushImageError, labels};
 use crate::git::Repository;
 use crate::marathon;
 use crate::model::{
-    AppName, ByteSize, CommitId, ImageRef, OverQuota, Period, Quota, ReleaseNumber, Secret, TenantName, TokenId,
-    UserName, in_full,
+    AppName, ByteSize, CommitId, ImageRef, OverQuota, Period, ProcessType, Quota, ReleaseNumber, Secret, TenantName,
+    TokenId, UserName, in_full,
 };
 use crate::store::{BoxedCause, Holder, Lease, LeaseAttempt, Store, StoreError};
 use build_log::{Builds, Loan};
@@ -58,6 +62,7 @@ pub use build_log::{Build, BuildFileError, BuildState};
 pub use builds::{BuildHistory, BuildsError, LogReader};
 pub use deploy::{Aftermath, DeployError};
 pub use disk::DiskFull;
+pub use dockerfile::DockerfileError;
 #[cfg(feature = "fault-points")]
 pub use fault_point::FaultPoint;
 pub use formation::{Formation, FormationError};
@@ -66,6 +71,7 @@ pub use progress::{Progress, Say};
 pub use rehearsal::rehearse;
 pub use release::{BuildOf, Release, ReleaseError, ReleaseState};
 pub use release_command::ReleaseCommandError;
+pub use slug_memory::Readable;
 pub use source::SourceError;
 pub use sweep::{Kind as Leftover, Sweep, SweepError, Swept};
 
@@ -80,6 +86,8 @@ pub struct Platform {
     pub registry: Option<Registry>,
     /// As it was when the push began.
     pub tenancy: Tenancy,
+    /// Whose slugs the push may take besides those of its own tenant.
+    pub readable: Readable,
     pub builder: Builder,
     pub deploy: DeployRules,
     /// How long a push waits for another one of the same app to end.
@@ -468,7 +476,16 @@ fn draft(
     previous: Option<&Release>,
 ) -> Result<Draft, FormationError> {
     let known = source.procfile.iter().chain(built.default_processes.keys());
-    let formation = formation::formation(known, &source.wishes, previous.map(|release| &release.formation))?;
+    let before = previous.map(|release| &release.formation);
+    let formation = match &built.own_image {
+        Some(image) => {
+            // What the image itself runs, unless the Procfile says what there is.
+            let own: Vec<ProcessType> = if source.procfile.is_empty() { vec![formation::web()] } else { Vec::new() };
+            let formation = formation::formation(known.chain(&own), &source.wishes, before)?;
+            image.run(formation, &source.commands, &source.wishes)?
+        }
+        None => formation::formation(known, &source.wishes, before)?,
+    };
     let (command, env, domains) = (source.release_command, source.env, source.domains);
     Ok(Draft { image, slug: built.slug, build: built.build, formation, command, env, domains, token: None })
 }

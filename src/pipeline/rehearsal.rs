@@ -28,12 +28,17 @@ pub async fn rehearse(push: &Push, platform: &Platform, say: Say<'_>) -> Result<
     let source = source::check_out(push, say).await?;
     quota::foresee(&source, previous.as_ref(), push, platform).await?;
 
-    let Foreseen { slug, known, .. } = build::foresee(&source, push, platform).await?;
+    let Foreseen { way, slug, known } = build::foresee(&source, push, platform).await?;
     say(Progress::Step(match &known {
-        Some(known) => format!("Would build nothing: the slug is there, from build {} of {}", known.build, known.app),
-        None => format!("Would build with {}", platform.builder.image),
+        Some(known) => format!("Would build nothing: the slug is there, from {}", known.source(&push.tenant)),
+        None => format!("Would build {}", way.name(&source, platform)),
     }));
     let formation = formation::expected(&source.procfile, &source.wishes, previous.as_ref().map(|r| &r.formation))?;
+    let own_image = build::own_image(&source, known.as_ref().map(|known| &known.image), platform).await?;
+    let formation = match own_image {
+        Some(image) => image.run(formation, &source.commands, &source.wishes)?,
+        None => formation,
+    };
     let command = if source.release_command.is_some() { ", after its release command" } else { "" };
     let summary = formation::summary(&formation);
     say(Progress::Step(format!("Would release {}: {summary}{command}", ReleaseNumber::new(number))));
@@ -41,7 +46,7 @@ pub async fn rehearse(push: &Push, platform: &Platform, say: Say<'_>) -> Result<
     let draft = Draft {
         image: ImageRef::Local(known.as_ref().map_or_else(not_built, |known| known.image.clone())),
         slug,
-        build: BuildOf { app: push.app.clone(), number: 0 },
+        build: BuildOf { tenant: None, app: push.app.clone(), number: 0 },
         formation,
         command: source.release_command,
         env: source.env,
@@ -99,7 +104,8 @@ fn differences(old: &App, new: &App) -> Vec<String> {
     compare("instances", old.instances.to_string(), new.instances.to_string());
     compare("cpus", old.cpus.to_string(), new.cpus.to_string());
     compare("mem", format!("{} MiB", old.mem), format!("{} MiB", new.mem));
-    compare("command", old.args.join(" "), new.args.join(" "));
+    let command = |app: &App| app.cmd.clone().unwrap_or_else(|| app.args.join(" "));
+    compare("command", command(old), command(new));
     compare("health checks", json(&old.health_checks), json(&new.health_checks));
     compare("constraints", json(&old.constraints), json(&new.constraints));
     let grace = |app: &App| app.task_kill_grace_period_seconds.map_or_else(|| "none".to_owned(), |s| format!("{s} s"));

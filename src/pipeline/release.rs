@@ -22,7 +22,7 @@ pub struct Release {
     pub app: AppName,
     pub image: ImageRef,
     pub slug: SlugKey,
-    /// The build that made the slug, in this app or in another of the tenant.
+    /// The build that made the slug, in this app or in another.
     pub build: BuildOf,
     pub commit: CommitId,
     /// What the branch was at before.
@@ -51,6 +51,9 @@ pub struct Release {
 /// A build is numbered within its app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildOf {
+    /// Another tenant than that of the release, which was given the slug.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
     pub app: AppName,
     pub number: u32,
 }
@@ -232,7 +235,7 @@ pub(super) mod tests {
             app: "shop".parse().unwrap(),
             image: format!("sha256:{}", "a".repeat(64)).parse().unwrap(),
             slug: serde_json::from_str("\"key\"").unwrap(),
-            build: BuildOf { app: "shop".parse().unwrap(), number: 4 },
+            build: BuildOf { tenant: None, app: "shop".parse().unwrap(), number: 4 },
             commit: "3f2c1ab000000000000000000000000000000000".parse().unwrap(),
             previous_commit: None,
             user: "alice".parse().unwrap(),

@@ -67,9 +67,14 @@ fn spec(release: &Release, command: &Command, slug: &ImageId, push: &Push, platf
     let name: ProcessType = RELEASE.parse().expect("it is a process type's name");
     BuildContainerSpec {
         image: slug.clone(),
+        as_root: false,
         // As a build's: by the push it is found and ended when that is cut off.
         labels: labels_with(push, platform, [(labels::PUSH, push.push.to_string())]),
-        job: Job::Arguments(arguments(&name, command)),
+        job: match command {
+            // The image has no programs of the buildstep contract.
+            Command::Shell(text) => Job::Shell(text.clone()),
+            command => Job::Arguments(arguments(&name, command)),
+        },
         env: environment(release, &name),
         cache: None,
         read_only: Vec::new(),

@@ -23,25 +23,49 @@ pub struct BuildInput {
 
 /// Changes whenever builds come to be made differently, so that no slug of the old way is taken for one of the new.
 const SCHEME: &str = "paas-slug-2";
+/// The same for builds of Dockerfiles.
+const DOCKERFILE_SCHEME: &str = "paas-slug-dockerfile-1";
 
 impl SlugKey {
-    /// Every part goes in with its length before it, so that no two inputs run into the same bytes.
+    /// Of what a builder makes.
     pub fn of(tree: &str, builder: &ImageId, input: &BuildInput) -> Self {
-        let mut hash = Sha256::new();
-        let mut part = |text: &str| {
-            hash.update((text.len() as u64).to_be_bytes());
-            hash.update(text);
-        };
-        part(SCHEME);
-        part(tree);
-        part(builder.as_str());
-        part(&input.env.len().to_string());
+        let count = input.env.len().to_string();
+        let mut parts = vec![SCHEME, tree, builder.as_str(), &count];
         for (name, value) in &input.env {
-            part(name);
-            part(value);
+            parts.extend([name.as_str(), value.as_str()]);
         }
-        for buildpack in &input.buildpacks {
-            part(buildpack);
+        parts.extend(input.buildpacks.iter().map(String::as_str));
+        Self::of_parts(&parts)
+    }
+
+    /// Of a Dockerfile, by its path and the stage that is wanted. `bases` are the images that it names, as far as they
+    /// are known.
+    pub fn of_dockerfile(
+        tree: &str,
+        path: &str,
+        target: Option<&str>,
+        bases: &BTreeMap<String, Option<ImageId>>,
+        arguments: &BTreeMap<String, String>,
+    ) -> Self {
+        let mut parts = vec![DOCKERFILE_SCHEME, tree, path, target.unwrap_or_default()];
+        let (base_count, argument_count) = (bases.len().to_string(), arguments.len().to_string());
+        parts.push(&base_count);
+        for (name, id) in bases {
+            parts.extend([name.as_str(), id.as_ref().map_or("", ImageId::as_str)]);
+        }
+        parts.push(&argument_count);
+        for (name, value) in arguments {
+            parts.extend([name.as_str(), value.as_str()]);
+        }
+        Self::of_parts(&parts)
+    }
+
+    /// Every part goes in with its length before it, so that no two inputs run into the same bytes.
+    fn of_parts(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
         }
         Self(hex(&hash.finalize()))
     }
@@ -80,7 +104,7 @@ impl BuildInput {
     }
 }
 
-/// What the store remembers of a key: at most one slug per tenant, since a tenant takes only what it built itself.
+/// What the store remembers of a key: at most one slug per tenant, the last that it built itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct KnownSlugs(Vec<KnownSlug>);
 
@@ -100,8 +124,11 @@ pub(super) struct KnownSlug {
 }
 
 impl KnownSlugs {
-    pub(super) fn of_tenant(&self, tenant: &TenantName) -> Option<&KnownSlug> {
-        self.0.iter().find(|slug| slug.tenant == *tenant && slug.struck.is_none())
+    /// Those that can be taken, the tenant's own first.
+    pub(super) fn for_tenant(&self, tenant: &TenantName) -> impl Iterator<Item = &KnownSlug> {
+        let there = self.0.iter().filter(|slug| slug.struck.is_none());
+        let (own, others): (Vec<_>, Vec<_>) = there.partition(|slug| slug.tenant == *tenant);
+        own.into_iter().chain(others)
     }
     pub(super) fn iter(&self) -> impl Iterator<Item = &KnownSlug> {
         self.0.iter()
@@ -159,6 +186,26 @@ mod tests {
     }
 
     #[test]
+    fn whatever_changes_the_build_of_a_dockerfile_changes_the_key() {
+        let base = |name: &str, digit: Option<&str>| BTreeMap::from([(name.to_owned(), digit.map(builder))]);
+        let some = base("a", Some("1"));
+        let (none, one) = (BTreeMap::new(), env(&[("A", "1")]).env);
+        let of = |tree, path, target, bases, arguments| SlugKey::of_dockerfile(tree, path, target, bases, arguments);
+        let keys = [
+            of("4b", "Dockerfile", None, &some, &none),
+            of("4c", "Dockerfile", None, &some, &none),
+            of("4b", "other", None, &some, &none),
+            of("4b", "Dockerfile", Some("prod"), &some, &none),
+            of("4b", "Dockerfile", None, &base("a", Some("2")), &none),
+            of("4b", "Dockerfile", None, &base("a", None), &none),
+            of("4b", "Dockerfile", None, &base("b", Some("1")), &none),
+            of("4b", "Dockerfile", None, &some, &one),
+        ];
+        let distinct: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
+    }
+
+    #[test]
     fn buildpacks_are_given_to_the_builder_as_a_setting() {
         let input =
             BuildInput { buildpacks: vec!["https://a.example/b#v3".into(), "python".into()], ..env(&[("A", "1")]) };
@@ -167,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_is_given_its_own_slug_alone() {
+    fn a_tenant_is_given_its_own_slug_before_those_of_others() {
         let slug = |tenant: &str, build| KnownSlug {
             tenant: tenant.parse().unwrap(),
             app: "shop".parse().unwrap(),
@@ -177,11 +224,16 @@ mod tests {
             struck: None,
         };
         let known = KnownSlugs::default().with(slug("dev", 1)).with(slug("prod", 1)).with(slug("dev", 2));
-        assert_eq!(known.of_tenant(&"dev".parse().unwrap()).unwrap().build, 2);
-        assert_eq!(known.of_tenant(&"prod".parse().unwrap()).unwrap().build, 1);
-        assert!(known.of_tenant(&"test".parse().unwrap()).is_none());
+        let given = |known: &KnownSlugs, tenant: &str| {
+            let tenant = tenant.parse().unwrap();
+            let all = known.for_tenant(&tenant).map(|slug| format!("{}{}", slug.tenant, slug.build));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(given(&known, "dev"), ["dev2", "prod1"]);
+        assert_eq!(given(&known, "prod"), ["prod1", "dev2"]);
+        assert_eq!(given(&known, "test").len(), 2);
         let struck = known.changed(|slug| Some(KnownSlug { struck: Some(Timestamp::UNIX_EPOCH), ..slug }));
-        assert!(struck.of_tenant(&"dev".parse().unwrap()).is_none(), "it is about to be removed");
-        assert!(struck.with(slug("dev", 3)).of_tenant(&"dev".parse().unwrap()).is_some(), "it was built anew");
+        assert!(given(&struck, "dev").is_empty(), "they are about to be removed");
+        assert_eq!(given(&struck.with(slug("dev", 3)), "dev"), ["dev3"], "it was built anew");
     }
 }

@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::dockerfile::{Dockerfile, DockerfileError};
 use super::formation::Command;
 use super::release_command::RELEASE;
 use super::slug::BuildInput;
 use super::{Progress, Push, Say};
-use crate::git::{Elsewhere, GitError, LeftOut, Repository, TarShape, TarStream, Within};
+use crate::git::{
+    DockerIgnore, Elsewhere, GitError, InvalidDockerIgnore, LeftOut, Repository, TarShape, TarStream, Within,
+};
 use crate::manifest::{self, Manifest, ManifestError, Procfile, ProcfileError};
 use crate::model::{ByteSize, CommitId, ProcessType, TenantName, without_tokens};
 
@@ -23,11 +26,15 @@ pub(super) struct Source {
     /// The tree's id.
     pub tree: String,
     pub build: BuildInput,
+    /// By which it is built; without one, a builder does it.
+    pub dockerfile: Option<DockerfileSource>,
     pub build_timeout: Option<Duration>,
     /// What is to be done once before any new instance runs.
     pub release_command: Option<Command>,
     /// The Procfile's process types.
     pub procfile: BTreeSet<ProcessType>,
+    /// Their commands.
+    pub commands: BTreeMap<ProcessType, String>,
     /// What `paas.yml` asks of process types.
     pub wishes: BTreeMap<ProcessType, manifest::Process>,
     pub env: BTreeMap<String, String>,
@@ -37,6 +44,23 @@ pub(super) struct Source {
     /// What of the tree the build does not get.
     left_out: LeftOut,
 }
+
+/// The Dockerfile that a source is built by.
+#[derive(Debug, Clone)]
+pub(super) struct DockerfileSource {
+    /// In the tree.
+    pub path: String,
+    pub content: Dockerfile,
+    pub target: Option<String>,
+    /// The text of the tree's `.dockerignore`.
+    ignored: String,
+}
+
+/// Where the Dockerfile stands that Docker is given, beside the tree's own; no step sees it.
+pub(super) const PINNED_DOCKERFILE: &str = ".paas-dockerfile";
+const DOCKERFILE: &str = "Dockerfile";
+/// Its file in the repository's root.
+const DOCKER_IGNORE: &str = ".dockerignore";
 
 /// Why a commit cannot be deployed.
 #[derive(Debug, thiserror::Error)]
@@ -61,10 +85,12 @@ pub enum SourceError {
     Submodules(Vec<PathBuf>),
     #[error(".slugignore is no UTF-8 text")]
     SlugIgnoreNoText,
-    #[error(
-        "building from a Dockerfile is not supported yet; to build without it, set `build: {{builder: buildstep}}` in paas.yml"
-    )]
-    Dockerfile,
+    #[error(".dockerignore is no UTF-8 text")]
+    DockerIgnoreNoText,
+    #[error(transparent)]
+    DockerIgnore(#[from] InvalidDockerIgnore),
+    #[error(transparent)]
+    Dockerfile(#[from] DockerfileError),
 }
 
 /// The first of them, and how many there are besides.
@@ -79,7 +105,7 @@ fn named(paths: &[PathBuf]) -> String {
 /// Its file in the repository's root, with rules as `.gitignore` has them.
 const SLUG_IGNORE: &str = ".slugignore";
 /// Far more than people write.
-const MAX_SLUG_IGNORE_BYTES: u64 = 64 << 10;
+const MAX_IGNORE_BYTES: u64 = 64 << 10;
 
 /// What a tree holds, and what people are told of it.
 struct Reading {
@@ -103,20 +129,28 @@ fn read(repository: PathBuf, commit: CommitId, tenant: &TenantName) -> Result<Re
     let step = format!("Source {} ({} files, {})", commit.short(), size.files, ByteSize::new(size.bytes));
     let text = git.file(&commit, manifest::MANIFEST_FILE, manifest::MAX_BYTES as u64)?.unwrap_or_default();
     let manifest = Manifest::read(&text)?.for_tenant(tenant);
-    let left_out = left_out(&git, &commit)?;
+    let dockerfile = dockerfile(&git, &commit, &manifest.build)?;
+    let left_out = left_out(&git, &commit, dockerfile.as_ref())?;
     whole(git.elsewhere(&commit, &left_out)?)?;
-    let procfile = match git.file(&commit, manifest::PROCFILE_FILE, manifest::MAX_BYTES as u64)? {
-        Some(text) => Procfile::read(&text)?.commands.into_keys().collect(),
-        None => BTreeSet::new(),
+    let commands = match git.file(&commit, manifest::PROCFILE_FILE, manifest::MAX_BYTES as u64)? {
+        Some(text) => Procfile::read(&text)?.commands,
+        None => BTreeMap::new(),
     };
-    let has_dockerfile =
-        git.root_names(&commit)?.iter().any(|(name, is_directory)| name == "Dockerfile" && !is_directory);
-    refuse_dockerfile(manifest.build.builder, has_dockerfile)?;
     let tree = git.tree_id(&commit)?;
-    let (procfile, release_command) = runnable(procfile, manifest.release.as_deref());
+    let (procfile, release_command) = runnable(commands.keys().cloned().collect(), manifest.release.as_deref());
+    let release_command = match (release_command, &dockerfile) {
+        (Some(Command::Exec(command)), Some(_)) => Some(Command::Shell(command)),
+        (Some(_), Some(_)) => commands
+            .iter()
+            .find(|(name, _)| name.as_str() == RELEASE)
+            .map(|(_, command)| Command::Shell(command.clone())),
+        (command, _) => command,
+    };
     let source = Source {
         manifest_without_token: without_token(&text),
         left_out,
+        dockerfile,
+        commands,
         release_command,
         ..Source::of(repository, commit, tree, procfile, manifest)
     };
@@ -131,10 +165,39 @@ fn without_token(text: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// What the tree's `.slugignore` says.
-fn left_out(git: &Repository, commit: &CommitId) -> Result<LeftOut, SourceError> {
-    let rules = git.file(commit, SLUG_IGNORE, MAX_SLUG_IGNORE_BYTES)?.unwrap_or_default();
-    Ok(LeftOut::by(std::str::from_utf8(&rules).map_err(|_| SourceError::SlugIgnoreNoText)?))
+/// What the tree's `.slugignore` says, and its `.dockerignore` when it is built by a Dockerfile.
+fn left_out(git: &Repository, commit: &CommitId, by: Option<&DockerfileSource>) -> Result<LeftOut, SourceError> {
+    let rules = git.file(commit, SLUG_IGNORE, MAX_IGNORE_BYTES)?.unwrap_or_default();
+    let left_out = LeftOut::by(std::str::from_utf8(&rules).map_err(|_| SourceError::SlugIgnoreNoText)?);
+    let Some(DockerfileSource { ignored, .. }) = by else { return Ok(left_out) };
+    Ok(left_out.and(DockerIgnore::read(ignored)?))
+}
+
+/// The Dockerfile, when it is what the source is to be built by.
+fn dockerfile(
+    git: &Repository,
+    commit: &CommitId,
+    build: &manifest::Build,
+) -> Result<Option<DockerfileSource>, SourceError> {
+    let is_there = || git.root_names(commit).map(|names| names.contains(&(DOCKERFILE.to_owned(), false)));
+    let Some(path) = dockerfile_path(build, is_there()?) else { return Ok(None) };
+    let text = git.file(commit, &path, manifest::MAX_BYTES as u64)?;
+    let text = text.ok_or_else(|| DockerfileError::Missing(path.clone()))?;
+    let text = String::from_utf8(text).map_err(|_| DockerfileError::NoText(path.clone()))?;
+    let ignored = git.file(commit, DOCKER_IGNORE, MAX_IGNORE_BYTES)?.unwrap_or_default();
+    let ignored = String::from_utf8(ignored).map_err(|_| SourceError::DockerIgnoreNoText)?;
+    let content = Dockerfile::read(&text, &build.env)?;
+    Ok(Some(DockerfileSource { path, content, target: build.target.clone(), ignored }))
+}
+
+/// A Dockerfile in the root is meant to be used, unless paas.yml says otherwise.
+fn dockerfile_path(build: &manifest::Build, is_there: bool) -> Option<String> {
+    let is_asked_for = match build.builder {
+        Some(manifest::Builder::Buildstep) => false,
+        Some(manifest::Builder::Dockerfile) => true,
+        None => is_there || build.dockerfile.is_some() || build.target.is_some(),
+    };
+    is_asked_for.then(|| build.dockerfile.clone().unwrap_or_else(|| DOCKERFILE.to_owned()))
 }
 
 /// Nobody is to find out from an app that runs that files are missing.
@@ -144,15 +207,6 @@ fn whole(elsewhere: Elsewhere) -> Result<(), SourceError> {
         return Err(SourceError::LfsPointers(lfs));
     }
     if submodules.is_empty() { Ok(()) } else { Err(SourceError::Submodules(submodules)) }
-}
-
-/// A Dockerfile in the root is meant to be used, unless paas.yml says otherwise.
-fn refuse_dockerfile(asked: Option<manifest::Builder>, is_there: bool) -> Result<(), SourceError> {
-    match asked {
-        Some(manifest::Builder::Buildstep) => Ok(()),
-        None if !is_there => Ok(()),
-        Some(manifest::Builder::Dockerfile) | None => Err(SourceError::Dockerfile),
-    }
 }
 
 /// The Procfile's `release` is no process type that runs but a command of the release, as with Heroku; that of
@@ -180,6 +234,8 @@ impl Source {
             commit,
             tree,
             build: BuildInput { env: manifest.build.env, buildpacks: manifest.build.buildpacks.unwrap_or_default() },
+            dockerfile: None,
+            commands: BTreeMap::new(),
             build_timeout: manifest.build.timeout.map(crate::model::Period::get),
             procfile,
             wishes: manifest.processes,
@@ -193,9 +249,27 @@ impl Source {
 
     /// The tree as a tar stream, every path below `prefix`.
     pub(super) fn tar(&self, prefix: &str) -> Result<TarStream, GitError> {
-        let replaced = self.manifest_without_token.clone().map(|text| (manifest::MANIFEST_FILE.into(), text));
-        Repository::open(&self.repository)?
-            .tar(&self.commit, TarShape { prefix: prefix.into(), replaced, left_out: self.left_out.clone() })
+        self.archive(TarShape { prefix: prefix.into(), ..TarShape::default() })
+    }
+
+    /// The tree as Docker's context, with `text` as the Dockerfile that it is to be built by. The tree's own stays as it
+    /// is, for it may be copied into the image.
+    pub(super) fn context(&self, dockerfile: &DockerfileSource, text: String) -> Result<TarStream, GitError> {
+        // What is named here Docker takes out before the first step; as its own program does it.
+        let ignored = match dockerfile.ignored.as_str() {
+            "" => format!("{DOCKER_IGNORE}\n{PINNED_DOCKERFILE}\n"),
+            rules => format!("{rules}\n{PINNED_DOCKERFILE}\n"),
+        };
+        let added = [(PINNED_DOCKERFILE, text), (DOCKER_IGNORE, ignored)];
+        let added = added.into_iter().map(|(path, text)| (path.into(), text.into_bytes())).collect();
+        self.archive(TarShape { added, ..TarShape::default() })
+    }
+
+    fn archive(&self, shape: TarShape) -> Result<TarStream, GitError> {
+        let without_token = self.manifest_without_token.clone();
+        let replaced = without_token.map(|text| (manifest::MANIFEST_FILE.into(), text)).into_iter().collect();
+        let left_out = self.left_out.clone();
+        Repository::open(&self.repository)?.tar(&self.commit, TarShape { replaced, left_out, ..shape })
     }
 }
 
@@ -205,15 +279,22 @@ mod tests {
     use crate::manifest::Builder;
 
     #[test]
-    fn a_dockerfile_is_refused_unless_it_is_said_to_be_none_of_ours() {
-        for (asked, is_there, allowed) in [
-            (None, false, true),
-            (None, true, false),
-            (Some(Builder::Dockerfile), false, false),
-            (Some(Builder::Dockerfile), true, false),
-            (Some(Builder::Buildstep), true, true),
+    fn a_dockerfile_is_used_when_it_is_asked_for_or_there_unless_it_is_said_to_be_none_of_ours() {
+        let (buildstep, dockerfile) = (Some(Builder::Buildstep), Some(Builder::Dockerfile));
+        for (builder, path, target, is_there, used) in [
+            (None, None, None, false, None),
+            (None, None, None, true, Some("Dockerfile")),
+            (dockerfile, None, None, false, Some("Dockerfile")),
+            (dockerfile, Some("a/D"), None, true, Some("a/D")),
+            (None, Some("a/D"), None, false, Some("a/D")),
+            (None, None, Some("prod"), false, Some("Dockerfile")),
+            (buildstep, None, None, true, None),
+            (buildstep, Some("a/D"), Some("prod"), true, None),
         ] {
-            assert_eq!(refuse_dockerfile(asked, is_there).is_ok(), allowed, "{asked:?} {is_there}");
+            let text = |text: Option<&str>| text.map(str::to_owned);
+            let build =
+                manifest::Build { builder, dockerfile: text(path), target: text(target), ..manifest::Build::default() };
+            assert_eq!(dockerfile_path(&build, is_there).as_deref(), used, "{build:?} {is_there}");
         }
     }
 

@@ -11,7 +11,7 @@ use super::pkt_line;
 use super::request::Repository;
 use super::session::NoSuchTenant;
 use super::terminal::Terminal;
-use crate::accounts::access::{self, AccessError, Caller};
+use crate::accounts::access::{self, AccessError, Action, Caller};
 use crate::accounts::audit::{AuditLog, Event, Outcome};
 use crate::accounts::tenants::{self, TenantError};
 use crate::docker::{Docker, Socket};
@@ -19,7 +19,7 @@ use crate::git::{self, GitError};
 use crate::marathon;
 use crate::model::{CommitId, Secret};
 use crate::pipeline::{
-    self, Builder, DeployRules, Permission, Platform, Progress, Push, PushOptions, Registry, Tenancy, reached,
+    self, Builder, DeployRules, Permission, Platform, Progress, Push, PushOptions, Readable, Registry, Tenancy, reached,
 };
 use crate::settings::{Limits, Settings};
 use crate::store::{BoxedCause, SqliteStore, Store, StoreError};
@@ -210,7 +210,7 @@ impl HookRun {
         terminal: &Terminal<W>,
     ) -> Result<Mover, Refusal> {
         reached!(Admitted, self.push.repository.app, self.settings.home.path());
-        let platform = self.platform().await?;
+        let platform = self.platform(target.token.is_some()).await?;
         let push = Push {
             tenant: self.push.repository.tenant.clone(),
             app: self.push.repository.app.clone(),
@@ -258,7 +258,7 @@ impl HookRun {
     }
 
     /// Everything that the pipeline works with, from the settings and the accounts.
-    async fn platform(&self) -> Result<Platform, Refusal> {
+    async fn platform(&self, by_token: bool) -> Result<Platform, Refusal> {
         let Settings { home, docker, registry, build, limits, deploy, .. } = &self.settings;
         let (tenant, app) = (&self.push.repository.tenant, &self.push.repository.app);
         let store = SqliteStore::open(&home.store()).map_err(|error| Refusal::store(&error))?;
@@ -273,6 +273,8 @@ impl HookRun {
                 patience: Registry::PATIENCE,
             }),
             tenancy,
+            // A deploy token is for its own tenant.
+            readable: if by_token { Readable::nothing() } else { self.readable() },
             builder: Builder {
                 image: build.image.clone(),
                 ca_bundle: build.ca_bundle.clone(),
@@ -289,6 +291,21 @@ impl HookRun {
             },
             patience: deploy.patience.get(),
             build_logs: home.build_logs(tenant, app),
+        })
+    }
+
+    /// The tenants that the pusher may read.
+    fn readable(&self) -> Readable {
+        let (store, caller) = (self.settings.home.store(), Caller::Key(self.push.who.clone()));
+        Readable::by(move |tenant| {
+            let (store, caller) = (store.clone(), caller.clone());
+            async move {
+                let Ok(store) = SqliteStore::open(&store) else { return false };
+                let allowed = access::may(&store, &caller, Action::Read(&tenant)).await;
+                allowed
+                    .inspect_err(|error| tracing::warn!(%error, "it cannot be said what may be read"))
+                    .unwrap_or(false)
+            }
         })
     }
 

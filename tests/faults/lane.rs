@@ -14,8 +14,8 @@ use paas::git::Repository;
 use paas::marathon::Client;
 use paas::model::{AppName, ByteSize, CommitId, Quota};
 use paas::pipeline::{
-    BuildHistory, Builder, DeployRules, Keep, Permission, Platform, Progress, Push, PushId, PushOptions, Registry,
-    Sweep, Tenancy,
+    BuildHistory, Builder, DeployRules, Keep, Permission, Platform, Progress, Push, PushId, PushOptions, Readable,
+    Registry, Sweep, Tenancy,
 };
 use paas::store::{SqliteStore, Store as _, StorePath};
 use tempfile::TempDir;
@@ -205,6 +205,7 @@ impl Lane {
                 patience: PATIENCE,
             }),
             tenancy: Tenancy { marathon, quota },
+            readable: Readable::nothing(),
             builder: Builder {
                 image: self.builder.name().to_owned(),
                 ca_bundle: None,

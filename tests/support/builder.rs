@@ -1,7 +1,8 @@
-//! A builder image of a few files, made without a network: busybox, and the scripts of `tests/fixtures/builder`.
+//! A builder image of a few files, made without a network: busybox, and the scripts of `tests/fixtures/builder`, or of
+//! `tests/fixtures/herokuish`.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 
 /// An image in the local Docker; gone when this is dropped.
 pub struct TestBuilder {
@@ -18,14 +19,25 @@ pub fn docker(arguments: &[&str]) -> String {
 
 impl TestBuilder {
     pub fn make() -> Self {
+        Self::of(&["CMD [\"/bin/sh\"]"], Self::buildstep)
+    }
+
+    /// One with herokuish's program under its names, which runs as a user of its own.
+    pub fn like_herokuish() -> Self {
+        Self::of(&["CMD [\"/bin/sh\"]", "USER herokuishuser"], Self::herokuish)
+    }
+
+    fn of(changes: &[&str], fill: fn(&mut Tar)) -> Self {
         let name = format!("paas-test/builder:{}", uuid::Uuid::new_v4());
         let mut import = Command::new("docker")
-            .args(["import", "--change", "ENV STACK=test", "--change", "CMD [\"/bin/sh\"]", "-", &name])
+            .args(["import", "--change", "ENV STACK=test"])
+            .args(changes.iter().flat_map(|change| ["--change", change]))
+            .args(["-", &name])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
             .expect("docker is installed (make test installs it)");
-        Self::archive(import.stdin.take().unwrap());
+        Self::archive(import.stdin.take().unwrap(), fill);
         assert!(import.wait().unwrap().success(), "docker import");
         Self { name }
     }
@@ -34,35 +46,65 @@ impl TestBuilder {
         &self.name
     }
 
-    fn archive(out: impl std::io::Write) {
-        let mut tar = tar::Builder::new(out);
+    fn archive(out: ChildStdin, fill: fn(&mut Tar)) {
+        let mut tar = Tar(tar::Builder::new(out));
         let busybox = std::fs::read("/bin/busybox").expect("busybox-static is installed (make test installs it)");
-        let mut add = |path: &str, mode: u32, content: &[u8]| {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(mode);
-            header.set_size(content.len() as u64);
-            tar.append_data(&mut header, path, content).unwrap();
-        };
-        add("bin/busybox", 0o755, &busybox);
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/builder");
-        for (script, place) in [("builder", "build/builder"), ("start", "start"), ("exec", "exec")] {
-            add(place, 0o755, &std::fs::read(fixtures.join(script)).unwrap());
-        }
+        tar.add("bin/busybox", 0o755, &busybox);
         let applets = Command::new("/bin/busybox").arg("--list").output().unwrap().stdout;
         for applet in String::from_utf8(applets).unwrap().lines().filter(|applet| *applet != "busybox") {
-            let mut header = tar::Header::new_gnu();
-            header.set_entry_type(tar::EntryType::Symlink);
-            header.set_size(0);
-            tar.append_link(&mut header, format!("bin/{applet}"), "busybox").unwrap();
+            tar.link(&format!("bin/{applet}"), "busybox");
         }
         for (directory, mode) in [("tmp", 0o1777), ("etc", 0o755), ("app", 0o755)] {
-            let mut header = tar::Header::new_gnu();
-            header.set_entry_type(tar::EntryType::Directory);
-            header.set_mode(mode);
-            header.set_size(0);
-            tar.append_data(&mut header, directory, std::io::empty()).unwrap();
+            tar.directory(directory, mode);
         }
-        tar.into_inner().unwrap();
+        fill(&mut tar);
+        tar.0.into_inner().unwrap();
+    }
+
+    fn buildstep(tar: &mut Tar) {
+        for (script, place) in [("builder", "build/builder"), ("start", "start"), ("exec", "exec")] {
+            tar.add(place, 0o755, &fixture(&format!("builder/{script}")));
+        }
+    }
+
+    fn herokuish(tar: &mut Tar) {
+        tar.add("bin/herokuish", 0o755, &fixture("herokuish/herokuish"));
+        for name in ["build", "start", "exec"] {
+            tar.link(name, "/bin/herokuish");
+        }
+        tar.add("etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\nherokuishuser:x:32767:32767::/app:/bin/sh\n");
+        tar.add("etc/group", 0o644, b"root:x:0:\nherokuishuser:x:32767:\n");
+    }
+}
+
+fn fixture(path: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)).unwrap()
+}
+
+/// The image's files, as they are given to Docker.
+struct Tar(tar::Builder<ChildStdin>);
+
+impl Tar {
+    fn add(&mut self, path: &str, mode: u32, content: &[u8]) {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(mode);
+        header.set_size(content.len() as u64);
+        self.0.append_data(&mut header, path, content).unwrap();
+    }
+
+    fn link(&mut self, path: &str, target: &str) {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        self.0.append_link(&mut header, path, target).unwrap();
+    }
+
+    fn directory(&mut self, path: &str, mode: u32) {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(mode);
+        header.set_size(0);
+        self.0.append_data(&mut header, path, std::io::empty()).unwrap();
     }
 }
 

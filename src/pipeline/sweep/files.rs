@@ -35,9 +35,9 @@ impl Sweep {
     }
 
     async fn old_builds(&self, history: &History, all: &[History], swept: &mut Swept) {
-        let in_tenant = all.iter().filter(|other| other.tenant == history.tenant);
-        let serving = in_tenant.flat_map(History::serving_builds).filter(|build| build.app == history.app);
-        let serving: Vec<u32> = serving.map(|build| build.number).collect();
+        // Also those that serve in other apps and other tenants.
+        let serving = all.iter().flat_map(|other| other.serving_builds_of(&history.tenant, &history.app));
+        let serving: Vec<u32> = serving.collect();
         for number in builds_that_go(&history.builds, &serving, &self.keep, Timestamp::now()) {
             let outcome = if self.dry_run { Ok(()) } else { self.remove_build(history, number).await };
             swept.tried(Kind::Builds, outcome.map(|()| true));

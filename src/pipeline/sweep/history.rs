@@ -36,9 +36,11 @@ struct PastRelease {
 }
 
 impl History {
-    /// The builds of the releases that serve; those of other apps among them.
-    pub(super) fn serving_builds(&self) -> impl Iterator<Item = &BuildOf> {
-        self.releases.iter().filter(|release| release.serves).map(|release| &release.build)
+    /// The numbers of the builds of an app whose slugs serve here.
+    pub(super) fn serving_builds_of(&self, tenant: &TenantName, app: &AppName) -> Vec<u32> {
+        let is_of = |build: &BuildOf| build.tenant.as_ref().unwrap_or(&self.tenant) == tenant && build.app == *app;
+        let serving = self.releases.iter().filter(|release| release.serves && is_of(&release.build));
+        serving.map(|release| release.build.number).collect()
     }
 
     /// The app's slugs that are among `images`.
@@ -181,5 +183,23 @@ mod tests {
         let slugs = history.slugs(&Images::of(vec![listed]));
         let used = Use { image: id.clone(), at: release().created };
         assert_eq!(slugs, AppSlugs { serving: vec![id], uses: vec![used.clone(), used] });
+    }
+
+    #[test]
+    fn a_build_whose_slug_serves_in_another_tenant_is_known_there() {
+        let past = |tenant: Option<&str>, number, serves| {
+            let Release { build, created, image, .. } = release();
+            let build = BuildOf { tenant: tenant.map(|name| name.parse().unwrap()), number, ..build };
+            PastRelease { image, build, created, serves }
+        };
+        let history = History {
+            tenant: "prod".parse().unwrap(),
+            app: "store".parse().unwrap(),
+            releases: vec![past(Some("dev"), 1, true), past(Some("dev"), 2, false), past(None, 3, true)],
+            made: Vec::new(),
+            builds: Vec::new(),
+        };
+        let of = |tenant: &str| history.serving_builds_of(&tenant.parse().unwrap(), &"shop".parse().unwrap());
+        assert_eq!((of("dev"), of("prod"), of("test")), (vec![1], vec![3], vec![]));
     }
 }

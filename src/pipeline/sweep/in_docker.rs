@@ -1,4 +1,4 @@
-//! Containers of pushes that are over, and build caches of apps that are gone.
+//! Containers of pushes that are over, and build caches of apps that are gone: volumes, and what a Dockerfile's steps left.
 
 use std::collections::HashMap;
 
@@ -36,13 +36,23 @@ impl Sweep {
             let removed = if self.dry_run { Ok(true) } else { self.docker.remove_unused_volume(&volume.name).await };
             swept.tried(Kind::Caches, removed);
         }
+        for image in self.docker.images_with(&[(labels::HOME, &self.home_label)]).await? {
+            let is_step = image.labels.get(labels::STEP).is_some_and(|step| !step.is_empty());
+            let Some((tenant, app)) = app_of(&image.labels).filter(|_| is_step) else { continue };
+            if self.store.get(Places::of(&tenant, &app).app()).await?.is_some() {
+                continue;
+            }
+            let removed = if self.dry_run { Ok(()) } else { self.docker.remove_image(image.id.as_str()).await };
+            swept.tried(Kind::Caches, removed.map(|()| true));
+        }
         Ok(())
     }
 }
 
 /// The app whose push the container belongs to, if it belongs to any.
 fn of_push(labels: &HashMap<String, String>) -> Option<(TenantName, AppName)> {
-    let is_of_push = labels.get(labels::PUSH).is_some_and(|push| !push.is_empty());
+    let has = |label| labels.get(label).is_some_and(|value| !value.is_empty());
+    let is_of_push = has(labels::PUSH) || has(labels::STEP);
     // An instance is an engine's to end, whatever its image says.
     if is_of_push && !labels.contains_key(labels::ENGINE) { app_of(labels) } else { None }
 }
@@ -62,7 +72,9 @@ mod tests {
             of_push(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
         };
         assert_eq!(with(&all), Some(("dev".parse().unwrap(), "shop".parse().unwrap())));
-        assert_eq!(with(&[all[0], all[1], (labels::PUSH, "")]), None, "a container of a slug");
+        assert_eq!(with(&[all[0], all[1], (labels::PUSH, ""), (labels::STEP, "")]), None, "a container of a slug");
+        let step = with(&[all[0], all[1], (labels::PUSH, ""), (labels::STEP, "dev/shop")]);
+        assert!(step.is_some(), "a container of a Dockerfile's step");
         assert_eq!(with(&[all[0], all[1], all[2], (labels::ENGINE, "e")]), None, "an instance");
         for missing in 0..all.len() {
             let rest: Vec<_> = all.iter().copied().filter(|pair| *pair != all[missing]).collect();
