@@ -163,6 +163,37 @@ fn a_build_that_waits_for_its_turn_is_queued_and_can_be_cancelled() {
     assert!(platform.builds().is_empty(), "a container is left");
 }
 
+/// Also across tenants, and when the one before is killed in the queue.
+#[test]
+fn a_build_that_waits_for_a_slot_of_the_host_is_told_its_place_and_moves_up() {
+    let builder = TestBuilder::make();
+    let platform = TestPlatform::start_with(&[("PAAS_BUILD_IMAGE", builder.name()), ("PAAS_BUILDS_PARALLEL", "1")]);
+    let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
+    for tenant in ["dev", "prod"] {
+        let _ = alice.paas(["tenant", "create", tenant]).ok();
+    }
+    let (slow, quick) = (app("sleep 600\n"), app("true\n"));
+    let building = push(&slow, &alice, &platform.remote("prod", "wiki"));
+    eventually("the first builds", || (!platform.builds().is_empty()).then_some(()));
+    let log = |tenant, app| {
+        let log: Said =
+            alice.command().args(["builds", "log", "--tenant", tenant, "--app", app]).output().unwrap().into();
+        log.out
+    };
+    let killed = push(&quick, &alice, &platform.remote("prod", "blog"));
+    eventually("it waits", || log("prod", "blog").contains("place 1 of the queue").then_some(()));
+    let last = push(&quick, &alice, &platform.remote("dev", "shop"));
+    eventually("it waits behind", || log("dev", "shop").contains("place 2 of the queue").then_some(()));
+    assert!(!log("dev", "shop").contains("wiki"), "{}", log("dev", "shop"));
+    assert_eq!(states(&alice), [(1, "queued".to_owned())]);
+    drop(killed);
+    eventually("it moves up", || log("dev", "shop").contains("-----> Place 1 of the queue").then_some(()));
+    assert_eq!(platform.builds().len(), 1, "it builds before its turn");
+    let _ = alice.paas(["builds", "cancel", "--tenant", "prod", "--app", "wiki"]).ok();
+    Pushed::from(&building.end()).is_rejected_with("(build cancelled by alice)");
+    Pushed::from(&last.end()).live_at();
+}
+
 /// As when its client vanished: nobody is left to write down how it ended.
 #[test]
 fn a_build_whose_push_was_killed_is_told_as_abandoned_and_its_follower_ends() {

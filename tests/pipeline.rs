@@ -1,5 +1,6 @@
 //! The way of a push, from a commit to what serves: real git, Docker and SQLite, and a builder of a few files.
 
+mod queue;
 mod rehearsal;
 mod release_command;
 mod source;
@@ -161,6 +162,7 @@ impl Lab {
                 free: ByteSize::mib(1),
             },
             deploy: DeployRules { deadline: Duration::from_mins(1), settle: Duration::from_millis(500), retries: 1 },
+            parallel: NonZeroU32::new(16).unwrap(),
             patience: Duration::from_mins(1),
             build_logs: home.path().join("logs"),
         };
@@ -761,8 +763,10 @@ async fn a_build_over_the_tenants_quota_waits_until_another_one_has_ended() {
     });
     live_at(&first);
     second.unwrap();
-    let waited = "Waiting at most 1m until another build of tenant `dev` has ended: its quota allows 1 at once";
-    assert!(said.lock().unwrap().contains(&Progress::Step(waited.to_owned())), "{said:?}");
+    let waits = "Waiting at most 1m for a build slot of tenant `dev`, whose quota allows 1 at once: place 1 of the queue, \
+                 1 build is under way: alice's push of ";
+    let is_told = |progress: &Progress| matches!(progress, Progress::Step(text) if text.starts_with(waits));
+    assert!(said.lock().unwrap().iter().any(is_told), "{said:?}");
     assert!(platform.store.lease_holder(&slot).await.unwrap().is_none());
 }
 

@@ -5,7 +5,6 @@
 //! it any more.
 
 use std::collections::{BTreeMap, HashMap};
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,7 +15,8 @@ use super::places::Places;
 use super::release::{BuildOf, ReleaseError, json};
 use super::slug::{KnownSlug, KnownSlugs, SlugKey};
 use super::source::Source;
-use super::{Platform, Progress, Push, Say, cancel, console, quota};
+use super::turn::{self, Asked};
+use super::{Platform, Progress, Push, Say, cancel, console};
 use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, DockerError, Image, Job, labels};
 use crate::git::GitError;
 use crate::model::{ByteSize, ImageId, Period, ProcessType, TenantName};
@@ -60,7 +60,11 @@ pub enum BuildError {
         "as many builds of tenant `{tenant}` are under way as its quota allows at once ({most}); push again later, or see \
          `paas tenant quota show {tenant}`"
     )]
-    NoTurn { tenant: TenantName, most: NonZeroU32 },
+    NoTurn { tenant: TenantName, most: u32 },
+    #[error(
+        "as many builds are under way as this host allows at once ({most}, builds.parallel), or others wait for their turn; push again later"
+    )]
+    NoSlot { most: u32 },
     #[error("{}", step_failed(*.status, .complaint.as_deref()))]
     StepFailed {
         status: i64,
@@ -153,12 +157,12 @@ async fn build_anew(
     say: Say<'_>,
 ) -> Result<Built, BuildError> {
     let builds = Builds { store: &*platform.store, places: Places::of(&push.tenant, &push.app) };
-    let waits = platform.tenancy.quota.builds.is_some();
-    let state = if waits { BuildState::Queued } else { BuildState::Running };
+    let turn = turn::ask(push, platform).await?;
+    let state = if matches!(turn, Asked::Now(_)) { BuildState::Running } else { BuildState::Queued };
     let mut build = builds.begin(push, &slug, state, Timestamp::now()).await?;
     let site = Site { builder, slug: &slug, source, push, platform, builds: &builds, number: build.number };
     let (outcome, mut log) = match BuildLog::create(&platform.build_logs, build.number) {
-        Ok(mut log) => (site.until_cancelled(&mut build, &mut log, say).await, Some(log)),
+        Ok(mut log) => (site.until_cancelled(&mut build, turn, &mut log, say).await, Some(log)),
         Err(error) => (Err(error.into()), None),
     };
     let outcome = match outcome {
@@ -225,10 +229,16 @@ impl Site<'_> {
     }
 
     /// Builds, unless somebody cancels it, also while it waits for its turn.
-    async fn until_cancelled(&self, build: &mut Build, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
+    async fn until_cancelled(
+        &self,
+        build: &mut Build,
+        turn: Asked,
+        log: &mut BuildLog,
+        say: Say<'_>,
+    ) -> Result<Made, BuildError> {
         let path = BuildLog::path(&self.platform.build_logs, self.number);
         let by = tokio::select! {
-            outcome = self.in_turn(build, log, say) => return outcome,
+            outcome = self.in_turn(build, turn, log, say) => return outcome,
             by = cancel::wished(self.builds, self.number, &path) => by,
         };
         // Dropping the build began this; here it is waited for, also for a container that Docker was only just making.
@@ -236,12 +246,27 @@ impl Site<'_> {
         Err(BuildError::Cancelled { by })
     }
 
-    async fn in_turn(&self, build: &mut Build, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
-        let _turn = quota::build_turn(self.push, self.platform, say).await?;
-        if build.state == BuildState::Queued {
-            build.started = Timestamp::now();
-            self.builds.mark(build, BuildState::Running).await?;
-        }
+    async fn in_turn(
+        &self,
+        build: &mut Build,
+        turn: Asked,
+        log: &mut BuildLog,
+        say: Say<'_>,
+    ) -> Result<Made, BuildError> {
+        let _turn = match turn {
+            Asked::Now(turn) => turn,
+            Asked::Later(queued) => {
+                let mut tell = |text: String| {
+                    log.line(&format!("-----> {text}"))?;
+                    say(Progress::Step(text));
+                    Ok(())
+                };
+                let turn = queued.wait(self.push, self.platform, &mut tell).await?;
+                build.started = Timestamp::now();
+                self.builds.mark(build, BuildState::Running).await?;
+                turn
+            }
+        };
         say(Progress::Step(format!("Building with {}", self.platform.builder.image)));
         self.limited(log, say).await
     }

@@ -19,6 +19,7 @@ mod log_watch;
 mod places;
 mod progress;
 mod publish;
+mod queue;
 mod quota;
 mod rehearsal;
 mod release;
@@ -27,8 +28,10 @@ mod slug;
 mod source;
 mod sweep;
 mod task_logs;
+mod turn;
 mod verdict;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,7 +78,9 @@ pub struct Platform {
     pub tenancy: Tenancy,
     pub builder: Builder,
     pub deploy: DeployRules,
-    /// How long a push waits for another one of the same app to end.
+    /// How many builds run at once on this host.
+    pub parallel: NonZeroU32,
+    /// How long a push waits for another one of the same app to end, and for its turn to build.
     pub patience: Duration,
     /// The directory of this app's build logs.
     pub build_logs: PathBuf,
@@ -395,9 +400,14 @@ pub async fn abandon(docker: &Docker, push: &PushId) -> Result<(), DockerError> 
     docker.remove_containers_labelled(labels::PUSH, &push.to_string()).await.map(drop)
 }
 
+/// As others are told who holds what they wait for.
+fn describe(push: &Push) -> String {
+    format!("{}'s push of {}", push.user, push.commit.short())
+}
+
 /// Takes the app for this push; whoever waits is told for whom.
 async fn lease(push: &Push, places: &Places, platform: &Platform, say: Say<'_>) -> Result<Lease, PushError> {
-    let who = quota::describe(push);
+    let who = describe(push);
     let holder = match platform.store.try_lease(places.app(), &who).await? {
         LeaseAttempt::Held(lease) => return Ok(lease),
         LeaseAttempt::Busy(holder) if push.options.no_wait => return Err(PushError::Busy { holder }),

@@ -252,7 +252,7 @@ impl HookRun {
 
     /// Everything that the pipeline works with, from the settings and the accounts.
     async fn platform(&self) -> Result<Platform, Refusal> {
-        let Settings { home, docker, registry, build, limits, deploy, .. } = &self.settings;
+        let Settings { home, docker, registry, build, builds, limits, deploy, .. } = &self.settings;
         let (tenant, app) = (&self.push.repository.tenant, &self.push.repository.app);
         let store = SqliteStore::open(&home.store()).map_err(|error| Refusal::store(&error))?;
         let tenancy = self.tenancy(&store).await.map_err(|error| Refusal::of(error.to_string(), &error))?;
@@ -276,6 +276,7 @@ impl HookRun {
                 settle: deploy.settle.get(),
                 retries: deploy.retries,
             },
+            parallel: builds.parallel,
             patience: deploy.patience.get(),
             build_logs: home.build_logs(tenant, app),
         })
