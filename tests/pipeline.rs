@@ -324,7 +324,7 @@ async fn the_same_tree_again_builds_nothing() {
 async fn a_failed_build_leaves_its_log_and_nothing_else() {
     let lab = Lab::new();
     let outcome = lab.push(&app("printf 'red \\033[31mcolour\\033[0m\\033[2J\\n'; echo to stderr >&2; exit 7")).await;
-    assert_eq!(outcome.reason(), "build failed: the build exited with status 7");
+    assert_eq!(outcome.reason(), "build failed: the build exited with status 7; paas builds log 1");
     outcome.says("red \u{1b}[31mcolour\u{1b}[0m\n");
     assert_eq!(lab.containers(), "");
     assert_eq!(lab.images(), Vec::<String>::new());
@@ -347,7 +347,7 @@ async fn no_build_begins_on_a_disk_that_is_nearly_full() {
 async fn a_build_ends_when_its_time_is_over() {
     let lab = Lab::building(|platform| platform.builder.timeout = Duration::from_secs(1));
     let outcome = lab.push(&app("echo waiting; sleep 600")).await;
-    assert_eq!(outcome.reason(), "build failed: the build was ended because it took longer than 1s");
+    assert_eq!(outcome.reason(), "build failed: the build was ended because it took longer than 1s; paas builds log 1");
     assert_eq!(lab.containers(), "");
 }
 

@@ -89,6 +89,29 @@ pub enum BuildError {
     Record(#[from] ReleaseError),
 }
 
+/// A build that failed, with its number if it came to have one.
+#[derive(Debug)]
+pub struct FailedBuild {
+    pub number: Option<u32>,
+    pub cause: BuildError,
+}
+
+impl std::fmt::Display for FailedBuild {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+impl std::error::Error for FailedBuild {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.source()
+    }
+}
+impl<E: Into<BuildError>> From<E> for FailedBuild {
+    fn from(cause: E) -> Self {
+        Self { number: None, cause: cause.into() }
+    }
+}
+
 impl From<NoRoom> for BuildError {
     fn from(error: NoRoom) -> Self {
         match error {
@@ -109,7 +132,7 @@ pub(super) async fn build(
     push: &Push,
     platform: &Platform,
     say: Say<'_>,
-) -> Result<Built, BuildError> {
+) -> Result<Built, FailedBuild> {
     let Foreseen { builder, slug, known } = foresee(source, push, platform).await?;
     if let Some(known) = known {
         say(Progress::Step(format!(
@@ -155,7 +178,7 @@ async fn build_anew(
     push: &Push,
     platform: &Platform,
     say: Say<'_>,
-) -> Result<Built, BuildError> {
+) -> Result<Built, FailedBuild> {
     let builds = Builds { store: &*platform.store, places: Places::of(&push.tenant, &push.app) };
     let turn = turn::ask(push, platform).await?;
     let state = if matches!(turn, Asked::Now(_)) { BuildState::Running } else { BuildState::Queued };
@@ -178,7 +201,7 @@ async fn build_anew(
         Err(error) => {
             let error = site.failed(error, &mut build, log.as_mut()).await?;
             say(Progress::Detail(format!("`paas builds log {}` shows this again", build.number)));
-            Err(error)
+            Err(FailedBuild { number: Some(build.number), cause: error })
         }
     }
 }

@@ -51,7 +51,7 @@ use places::Places;
 use release::{Draft, Releases};
 
 pub use app_record::AppRecord;
-pub use build::BuildError;
+pub use build::{BuildError, FailedBuild};
 pub use build_log::{Build, BuildFileError, BuildState};
 pub use builds::{BuildHistory, BuildsError, LogReader};
 pub use deploy::{Aftermath, DeployError};
@@ -232,7 +232,7 @@ pub enum PushError {
     #[error("the source cannot be deployed")]
     Source(#[from] SourceError),
     #[error("the build failed")]
-    Build(#[from] BuildError),
+    Build(#[from] FailedBuild),
     #[error("there is nothing to run")]
     Formation(#[from] FormationError),
     #[error("the slug was not published")]
@@ -262,9 +262,8 @@ impl PushError {
             Self::OverQuota { cause, .. } => return one_line(&cause.to_string()),
             Self::InUse(error) => ("the quota cannot be checked", error),
             Self::Formation(error) => return one_line(&error.to_string()),
-            Self::Build(error @ BuildError::Cancelled { .. }) => return one_line(&error.to_string()),
             Self::Source(error) => ("source refused", error),
-            Self::Build(error) => ("build failed", error),
+            Self::Build(failed) => return build_failed(failed),
             Self::Publish(error) => ("publishing failed", error),
             Self::Release(error) => ("release failed", error),
             Self::ReleaseCommand(error) => ("the release command failed", error),
@@ -280,10 +279,31 @@ impl PushError {
     }
 }
 
+impl From<BuildError> for PushError {
+    fn from(cause: BuildError) -> Self {
+        Self::Build(cause.into())
+    }
+}
+
+/// Longest reason, in characters.
+const LONGEST: usize = 300;
+
 /// Short enough for git's line, and a single one, whatever the causes hold.
 fn one_line(text: &str) -> String {
-    const LONGEST: usize = 300;
-    console::clean(&text.replace(['\n', '\r'], " ")).chars().take(LONGEST).collect()
+    line_of(text, LONGEST)
+}
+
+fn line_of(text: &str, longest: usize) -> String {
+    console::clean(&text.replace(['\n', '\r'], " ")).chars().take(longest).collect()
+}
+
+/// Ends in where the rest of it can be read, however long it is.
+fn build_failed(failed: &FailedBuild) -> String {
+    if let BuildError::Cancelled { .. } = failed.cause {
+        return one_line(&failed.to_string());
+    }
+    let log = failed.number.map_or_else(String::new, |number| format!("; paas builds log {number}"));
+    line_of(&format!("build failed: {failed}"), LONGEST - log.len()) + &log
 }
 
 fn describe_holder(holder: Option<&Holder>) -> String {
@@ -522,6 +542,12 @@ mod tests {
         let complaint = Some("no buildpack recognised this app".to_owned());
         let failed = PushError::from(BuildError::StepFailed { status: 1, complaint });
         assert_eq!(failed.reason(), "build failed: no buildpack recognised this app (the build exited with status 1)");
+        let complaint = Some("x".repeat(999));
+        let cause = BuildError::StepFailed { status: 1, complaint };
+        let numbered = PushError::from(FailedBuild { number: Some(12), cause }).reason();
+        assert!(numbered.len() == LONGEST && numbered.ends_with("x; paas builds log 12"), "{numbered}");
+        let cause = BuildError::Cancelled { by: "bob".to_owned() };
+        assert_eq!(PushError::from(FailedBuild { number: Some(12), cause }).reason(), "build cancelled by bob");
         let deploy = DeployError::Failed {
             reason: "web could not run:\n\u{1b}[2Jx".to_owned(),
             now: Aftermath::Serving(ReleaseNumber::new(11)),

@@ -1,5 +1,6 @@
 //! What each pushed ref comes to: deployed, stored, or refused. Pure; cheap questions only, before anything is built.
 
+use crate::delivery::DEPLOY_BRANCHES;
 use crate::model::CommitId;
 use crate::pipeline::PushOptions;
 
@@ -47,9 +48,6 @@ impl RefUpdate {
         Ok(Self { old: present(old), new: present(new), name: name.to_owned() })
     }
 }
-
-/// The branches that deploy, in the order in which they are looked for.
-const DEPLOY_BRANCHES: [&str; 2] = ["refs/heads/main", "refs/heads/master"];
 
 /// The one branch that deploys: `main`, else `master`. `has_main`: the repository has a `main` already.
 pub(super) fn deploy_branch(updates: &[RefUpdate], has_main: bool) -> &'static str {

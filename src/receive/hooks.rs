@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::admission::{self, MalformedUpdate, RefUpdate, Verdict};
 use super::context::{self, NoSession, PushContext, Way};
@@ -10,19 +9,14 @@ use super::letterbox::{self, Misaddressed};
 use super::pkt_line;
 use super::request::Repository;
 use super::session::NoSuchTenant;
-use super::terminal::Terminal;
 use crate::accounts::access::{self, AccessError, Caller};
 use crate::accounts::audit::{AuditLog, Event, Outcome};
-use crate::accounts::tenants::{self, TenantError};
-use crate::docker::{Docker, Socket};
+use crate::delivery::{Delivery, Terminal};
 use crate::git::{self, GitError};
-use crate::marathon;
 use crate::model::{CommitId, Secret};
-use crate::pipeline::{
-    self, Builder, DeployRules, Permission, Platform, Progress, Push, PushOptions, Registry, Tenancy,
-};
+use crate::pipeline::{self, Progress, Push, PushOptions};
 use crate::settings::{Limits, Settings};
-use crate::store::{BoxedCause, SqliteStore, Store, StoreError};
+use crate::store::{SqliteStore, StoreError};
 
 /// Which of git's hooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -208,10 +202,13 @@ impl HookRun {
         repository: &git::Repository,
         terminal: &Terminal<W>,
     ) -> Result<Mover, Refusal> {
-        let platform = self.platform().await?;
+        let Repository { tenant, app } = self.push.repository.clone();
+        let caller = Caller::Key(self.push.who.clone());
+        let delivery = Delivery { settings: &self.settings, caller, tenant: tenant.clone(), app: app.clone() };
+        let platform = delivery.platform().await.map_err(|error| Refusal::of(error.to_string(), &error))?;
         let push = Push {
-            tenant: self.push.repository.tenant.clone(),
-            app: self.push.repository.app.clone(),
+            tenant,
+            app,
             user: self.push.who.user.clone(),
             push: self.push.id.clone(),
             commit: commit.clone(),
@@ -232,7 +229,7 @@ impl HookRun {
             // git says that a ref was moved, or that it was rejected; it was not moved.
             return Err(Refusal::rehearsed());
         }
-        let permission = || self.permission(target.token.as_ref());
+        let permission = || delivery.permission(target.token.as_ref());
         let released = tokio::select! {
             released = pipeline::run(push, &platform, permission, &say) => released.map_err(|error| Refusal::of(error.reason(), &error))?,
             () = terminal.keep_alive() => unreachable!("it goes on until the pipeline ends"),
@@ -249,69 +246,6 @@ impl HookRun {
         })?;
         Ok(mover)
     }
-
-    /// Everything that the pipeline works with, from the settings and the accounts.
-    async fn platform(&self) -> Result<Platform, Refusal> {
-        let Settings { home, docker, registry, build, builds, limits, deploy, .. } = &self.settings;
-        let (tenant, app) = (&self.push.repository.tenant, &self.push.repository.app);
-        let store = SqliteStore::open(&home.store()).map_err(|error| Refusal::store(&error))?;
-        let tenancy = self.tenancy(&store).await.map_err(|error| Refusal::of(error.to_string(), &error))?;
-        Ok(Platform {
-            store: Arc::new(store) as Arc<dyn Store>,
-            docker: Docker::at(Socket(docker.socket.clone())),
-            home_label: home.path().display().to_string(),
-            registry: registry.as_ref().map(|r| Registry { host: r.host.clone(), credentials: r.credentials.clone() }),
-            tenancy,
-            builder: Builder {
-                image: build.image.clone(),
-                ca_bundle: build.ca_bundle.clone(),
-                timeout: build.timeout.get(),
-                memory: build.memory,
-                cpus: build.cpus,
-                processes: build.processes,
-                free: limits.free,
-            },
-            deploy: DeployRules {
-                deadline: deploy.deadline.get(),
-                settle: deploy.settle.get(),
-                retries: deploy.retries,
-            },
-            parallel: builds.parallel,
-            patience: deploy.patience.get(),
-            build_logs: home.build_logs(tenant, app),
-        })
-    }
-
-    /// What the pusher may do now, if anything.
-    async fn permission(&self, token: Option<&Secret>) -> Result<Option<Permission>, BoxedCause> {
-        let store = SqliteStore::open(&self.settings.home.store())?;
-        let (Repository { tenant, app }, caller) = (&self.push.repository, Caller::Key(self.push.who.clone()));
-        let Some(by) = access::may_push(&store, &caller, tenant, app, token).await? else { return Ok(None) };
-        Ok(Some(Permission { by_token: by.token(), tenancy: self.tenancy(&store).await? }))
-    }
-
-    /// What the tenant has, as the store and the root Marathon know it now.
-    async fn tenancy(&self, store: &SqliteStore) -> Result<Tenancy, TenancyError> {
-        let name = &self.push.repository.tenant;
-        let tenant = tenants::get(store, name).await.map_err(TenancyError::Quota)?;
-        let unreachable = |cause: BoxedCause| TenancyError::Marathon(cause);
-        let credentials = self.settings.root_credentials().map_err(|cause| unreachable(cause.into()))?;
-        let root = marathon::Client::new(&self.settings.marathon.url, Some(credentials))
-            .map_err(|cause| unreachable(cause.into()))?;
-        let found = tenants::marathon_of(store, &root, name).await.map_err(|cause| unreachable(cause.into()))?;
-        let marathon = found.client().map_err(|cause| unreachable(cause.into()))?;
-        // A tenant that is gone has no Marathon either, and that was said before.
-        Ok(Tenancy { marathon, quota: tenant.map(|tenant| tenant.quota).unwrap_or_default() })
-    }
-}
-
-/// Why it is not known what the tenant has.
-#[derive(Debug, thiserror::Error)]
-enum TenancyError {
-    #[error("the tenant's quota cannot be looked up")]
-    Quota(#[source] TenantError),
-    #[error("the tenant's Marathon cannot be reached")]
-    Marathon(#[source] BoxedCause),
 }
 
 /// The app's repository, and by what it is pushed to.
@@ -368,10 +302,6 @@ impl Refusal {
 
     fn rehearsed() -> Self {
         Self { reason: "dry run: nothing was changed".to_owned(), explanation: String::new() }
-    }
-
-    fn store(error: &StoreError) -> Self {
-        Self::of("the platform's store cannot be opened".to_owned(), error)
     }
 }
 

@@ -10,7 +10,6 @@ mod pkt_line;
 mod request;
 mod session;
 mod sweep;
-mod terminal;
 pub mod upload_key;
 
 /// What fuzzing needs to see of this room; nothing for anybody else.
