@@ -5,6 +5,7 @@
 
 mod builds;
 mod deploy_tokens;
+mod detach;
 mod e2e;
 mod engine;
 mod engine_api;

@@ -101,6 +101,7 @@ impl Outcome {
             Progress::Detail(text) | Progress::Output(text) => format!("       {text}"),
             Progress::Warning(text) => format!(" !     {text}"),
             Progress::Deploying(number) => format!("(deploying {number})"),
+            Progress::Building(number) => format!("(building {number})"),
             Progress::Milestone(text) => format!("=====> {text}"),
         };
         self.said.iter().map(text).collect::<Vec<_>>().join("\n")

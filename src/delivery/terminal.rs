@@ -32,7 +32,9 @@ impl<W: Write> Terminal<W> {
     }
 
     pub fn show(&self, progress: &Progress) {
-        self.line(&line(progress));
+        if let Some(line) = progress.line() {
+            self.line(&line);
+        }
     }
 
     /// A refusal, with all that there is to say about it.
@@ -42,7 +44,8 @@ impl<W: Write> Terminal<W> {
         }
     }
 
-    fn line(&self, text: &str) {
+    /// One that is whole already.
+    pub fn line(&self, text: &str) {
         let mut screen = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         screen.last = Instant::now();
         // One write a line, so that two writers never share one.
@@ -62,19 +65,6 @@ impl<W: Write> Terminal<W> {
                 _ => self.line(&format!("       … still at it after {} s", since.as_secs())),
             }
         }
-    }
-}
-
-fn line(progress: &Progress) -> String {
-    match progress {
-        Progress::Step(text) => format!("-----> {text}"),
-        Progress::Detail(text) => format!("       {text}"),
-        // The stack's own steps come through as they are, so that a build reads like one with them.
-        Progress::Output(text) if text.starts_with("----->") || text.starts_with(" !") => text.clone(),
-        Progress::Output(text) => format!("       {}", text.strip_prefix("       ").unwrap_or(text)),
-        Progress::Warning(text) => format!(" !     {text}"),
-        Progress::Deploying(number) => format!("-----> Deploying {number}"),
-        Progress::Milestone(text) => format!("=====> {text}"),
     }
 }
 

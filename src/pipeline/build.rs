@@ -185,7 +185,10 @@ async fn build_anew(
     let mut build = builds.begin(push, &slug, state, Timestamp::now()).await?;
     let site = Site { builder, slug: &slug, source, push, platform, builds: &builds, number: build.number };
     let (outcome, mut log) = match BuildLog::create(&platform.build_logs, build.number) {
-        Ok(mut log) => (site.until_cancelled(&mut build, turn, &mut log, say).await, Some(log)),
+        Ok(mut log) => {
+            say(Progress::Building(build.number));
+            (site.until_cancelled(&mut build, turn, &mut log, say).await, Some(log))
+        }
         Err(error) => (Err(error.into()), None),
     };
     let outcome = match outcome {

@@ -12,6 +12,7 @@ mod cancel;
 mod console;
 mod definition;
 mod deploy;
+mod detached;
 mod disk;
 mod formation;
 mod keep;
@@ -47,6 +48,7 @@ use crate::model::{
 };
 use crate::store::{BoxedCause, Holder, Lease, LeaseAttempt, Store, StoreError};
 use build_log::{Builds, Loan};
+use detached::Afterwards;
 use places::Places;
 use release::{Draft, Releases};
 
@@ -55,6 +57,7 @@ pub use build::{BuildError, FailedBuild};
 pub use build_log::{Build, BuildFileError, BuildState};
 pub use builds::{BuildHistory, BuildsError, LogReader};
 pub use deploy::{Aftermath, DeployError};
+pub use detached::{Detached, REFS as RESERVED_REFS};
 pub use disk::DiskFull;
 pub use formation::{Formation, FormationError};
 pub use keep::Keep;
@@ -194,6 +197,8 @@ pub struct PushOptions {
     pub no_cache: bool,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
+    /// Nobody waits for the end: the build's log is to tell also of what comes after it.
+    pub detach: bool,
 }
 
 /// A release that serves. While this is held no other push has its turn: the branch is to be moved first.
@@ -320,10 +325,25 @@ fn describe_holder(holder: Option<&Holder>) -> String {
 /// `permission` tells whether the pusher may still do this, and with what: building takes a while, keys and memberships
 /// end at once, and a change of the quota may give the tenant another Marathon.
 pub async fn run<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>(
+    push: Push,
+    platform: &Platform,
+    permission: impl Fn() -> Asked,
+    say: Say<'_>,
+) -> Result<Released, PushError> {
+    let afterwards = Afterwards::default();
+    let outcome = run_noting(push, platform, permission, say, &afterwards).await;
+    if let Err(error) = &outcome {
+        afterwards.failed(&error.reason());
+    }
+    outcome
+}
+
+async fn run_noting<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>(
     mut push: Push,
     platform: &Platform,
     permission: impl Fn() -> Asked,
     say: Say<'_>,
+    afterwards: &Afterwards,
 ) -> Result<Released, PushError> {
     let began = Instant::now();
     let places = Places::of(&push.tenant, &push.app);
@@ -336,6 +356,13 @@ pub async fn run<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>
     let source = source::check_out(&push, say).await?;
     quota::foresee(&source, previous.as_ref(), &push, platform).await?;
     let built = build::build(&source, &push, platform, say).await?;
+    let builds = Builds { store: &*platform.store, places: places.clone() };
+    afterwards.begin(&built.build, &push, &builds, &platform.build_logs).await?;
+    let told = |progress: Progress| {
+        afterwards.note(&progress);
+        say(progress);
+    };
+    let say: Say<'_> = &told;
     let image = publish::publish(&built, &push, platform, say).await?;
     let slug = built.image.clone();
     let mut draft = draft(source, built, image, previous.as_ref())?;
@@ -401,6 +428,7 @@ async fn failed(release: &mut Release, error: PushError, releases: &Releases<'_>
 /// else would undo unseen what the other push deployed.
 fn branch_at_our_turn(push: &Push) -> Result<Option<CommitId>, PushError> {
     let repository = Repository::open(&push.repository).map_err(SourceError::from)?;
+    detached::forget_killed(&repository).map_err(SourceError::from)?;
     let now = repository.reference(&push.branch).map_err(SourceError::from)?;
     let on_top = |at: &CommitId| repository.is_on_top(&push.commit, at).map_err(SourceError::from);
     match &now {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::admission::{self, MalformedUpdate, RefUpdate, Verdict};
 use super::context::{self, NoSession, PushContext, Way};
+use super::detached::Order;
 use super::letterbox::{self, Misaddressed};
 use super::pkt_line;
 use super::request::Repository;
@@ -57,6 +58,8 @@ pub(super) struct HookRun {
     pub(super) settings: Settings,
     /// The repository, as git names it to its hooks (`GIT_DIR`).
     pub(super) repository: PathBuf,
+    /// This program, which carries detached pushes on.
+    pub(super) program: PathBuf,
     /// The list of commits whose parents a shallow push did not bring (`GIT_SHALLOW_FILE`).
     pub(super) shallow: Option<PathBuf>,
 }
@@ -108,12 +111,15 @@ impl HookRun {
         let repository = git::Repository::open(&target.path)?;
         let has_main = repository.reference("refs/heads/main")?.is_some();
         let deploy_branch = admission::deploy_branch(&updates, has_main);
-        let options = admission::options(&options);
+        let texts = options;
+        let options = admission::options(&texts);
         let terminal = Terminal::new(std::io::stderr());
         for update in &updates {
             let answer = match &options {
                 Err(reason) => Answer::Refused(reason.clone()),
-                Ok(options) => self.decide(update, deploy_branch, *options, &target, &repository, &terminal).await,
+                Ok(options) => {
+                    self.decide(update, deploy_branch, *options, &texts, &target, &repository, &terminal).await
+                }
             };
             self.note(update, &answer);
             answer.write(&update.name, output)?;
@@ -149,8 +155,10 @@ impl HookRun {
         Ok(Target { path, token, claim: Some(claim) })
     }
 
-    fn note(&self, update: &RefUpdate, answer: &Answer) {
+    pub(super) fn note(&self, update: &RefUpdate, answer: &Answer) {
         let outcome = match answer {
+            // It notes itself how it ends.
+            Answer::Detached { .. } => return,
             Answer::Deployed(_) | Answer::Stored => Outcome::Done,
             Answer::Refused(reason) => Outcome::Failed(reason.clone()),
         };
@@ -161,11 +169,13 @@ impl HookRun {
         AuditLog::in_directory(&self.settings.home.audit()).note(&event);
     }
 
+    #[allow(clippy::too_many_arguments, reason = "they are a push's own, and this is the one place that has them all")]
     async fn decide<W: Write + Send>(
         &self,
         update: &RefUpdate,
         deploy_branch: &str,
         options: PushOptions,
+        texts: &[String],
         target: &Target,
         repository: &git::Repository,
         terminal: &Terminal<W>,
@@ -181,8 +191,17 @@ impl HookRun {
                 }
                 Answer::Stored
             }
+            Verdict::Deploy { commit } if options.detach && !options.dry_run && self.can_be_detached(terminal) => {
+                self.detach(Order::of(update, &commit, texts, target), terminal)
+            }
             Verdict::Deploy { commit } => {
-                match self.deploy(update, &commit, options, target, repository, terminal).await {
+                let options = PushOptions { detach: false, ..options };
+                let passed = |progress: &Progress| {
+                    if let Progress::Deploying(_) = progress {
+                        leave_the_group();
+                    }
+                };
+                match self.deploy(update, &commit, options, target, repository, terminal, &passed).await {
                     Ok(mover) => Answer::Deployed(mover),
                     Err(Refusal { reason, explanation }) => {
                         terminal.refuse(&explanation);
@@ -193,7 +212,33 @@ impl HookRun {
         }
     }
 
-    async fn deploy<W: Write + Send>(
+    /// git notes where a shallow history ends only with a ref that it moves itself, so a push that brings such a one is
+    /// followed to its end.
+    fn can_be_detached<W: Write>(&self, terminal: &Terminal<W>) -> bool {
+        let can = self.shallow.is_none() || self.push.way == Way::Letterbox;
+        if !can {
+            let why = "from a shallow clone a push is not detached, this one is followed to its end";
+            terminal.show(&Progress::Warning(format!("{why}; `git fetch --unshallow` lets the next one go")));
+        }
+        can
+    }
+
+    /// Hands the push over to a process that goes on without the client.
+    fn detach<W: Write>(&self, order: Order, terminal: &Terminal<W>) -> Answer {
+        let home = self.settings.home.path();
+        match order.hand_over(&self.program, home, &self.push, terminal) {
+            // In a letterbox git may move what it likes, and where the history of a shallow push ends it wants to note.
+            Ok(reference) => Answer::Detached { reference, commit: order.commit, fall_through: self.shallow.is_some() },
+            Err(Refusal { reason, explanation }) => {
+                terminal.refuse(&explanation);
+                Answer::Refused(reason)
+            }
+        }
+    }
+
+    /// `passed` hears of each step before anybody is told.
+    #[allow(clippy::too_many_arguments, reason = "they are a push's own, and this is the one place that has them all")]
+    pub(super) async fn deploy<W: Write + Send>(
         &self,
         update: &RefUpdate,
         commit: &CommitId,
@@ -201,6 +246,7 @@ impl HookRun {
         target: &Target,
         repository: &git::Repository,
         terminal: &Terminal<W>,
+        passed: &(dyn Fn(&Progress) + Send + Sync),
     ) -> Result<Mover, Refusal> {
         let Repository { tenant, app } = self.push.repository.clone();
         let caller = Caller::Key(self.push.who.clone());
@@ -218,9 +264,7 @@ impl HookRun {
             options,
         };
         let say = |progress: Progress| {
-            if let Progress::Deploying(_) = progress {
-                leave_the_group();
-            }
+            passed(&progress);
             terminal.show(&progress);
         };
         if options.dry_run {
@@ -249,18 +293,25 @@ impl HookRun {
 }
 
 /// The app's repository, and by what it is pushed to.
-struct Target {
-    path: PathBuf,
+pub(super) struct Target {
+    pub(super) path: PathBuf,
     /// The deploy token, when the push has one and needs it.
-    token: Option<Secret>,
+    pub(super) token: Option<Secret>,
     /// On that repository, when it is not the one that git received the push in.
-    claim: Option<git::Claim>,
+    pub(super) claim: Option<git::Claim>,
 }
 
 /// What git is told of one ref.
-enum Answer {
+pub(super) enum Answer {
     /// Its commit serves.
     Deployed(Mover),
+    /// Its commit is kept by that ref, and will serve or not.
+    Detached {
+        reference: String,
+        commit: CommitId,
+        /// git is to move the ref all the same, where nobody sees it.
+        fall_through: bool,
+    },
     /// It is only kept; git is to move the ref.
     Stored,
     Refused(String),
@@ -268,7 +319,7 @@ enum Answer {
 
 /// Who moves the ref of what serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mover {
+pub(super) enum Mover {
     Hook,
     Git,
 }
@@ -277,6 +328,13 @@ impl Answer {
     fn write(&self, name: &str, output: &mut impl Write) -> std::io::Result<()> {
         match self {
             Self::Deployed(Mover::Hook) => pkt_line::write(output, &format!("ok {name}")),
+            Self::Detached { reference, commit, fall_through } => {
+                pkt_line::write(output, &format!("ok {name}"))?;
+                pkt_line::write(output, &format!("option refname {reference}"))?;
+                pkt_line::write(output, &format!("option old-oid {}", "0".repeat(commit.as_str().len())))?;
+                pkt_line::write(output, &format!("option new-oid {commit}"))?;
+                if *fall_through { pkt_line::write(output, "option fall-through") } else { Ok(()) }
+            }
             Self::Deployed(Mover::Git) | Self::Stored => {
                 pkt_line::write(output, &format!("ok {name}"))?;
                 pkt_line::write(output, "option fall-through")
@@ -288,20 +346,25 @@ impl Answer {
 }
 
 /// A push that was refused: a short reason for git's line, and the whole for the terminal.
-struct Refusal {
-    reason: String,
-    explanation: String,
+pub(super) struct Refusal {
+    pub(super) reason: String,
+    pub(super) explanation: String,
 }
 
 impl Refusal {
-    fn of(reason: String, error: &dyn std::error::Error) -> Self {
+    pub(super) fn of(reason: String, error: &dyn std::error::Error) -> Self {
         let causes = std::iter::successors(error.source(), |cause| cause.source());
         let explanation = causes.fold(error.to_string(), |text, cause| format!("{text}\n  because {cause}"));
         Self { reason, explanation }
     }
 
     fn rehearsed() -> Self {
-        Self { reason: "dry run: nothing was changed".to_owned(), explanation: String::new() }
+        Self::short("dry run: nothing was changed".to_owned())
+    }
+
+    /// One that needs no explanation.
+    pub(super) fn short(reason: String) -> Self {
+        Self { reason, explanation: String::new() }
     }
 }
 

@@ -4,6 +4,7 @@ mod admission;
 pub mod authorized_keys;
 pub mod command;
 mod context;
+mod detached;
 mod hooks;
 mod letterbox;
 mod pkt_line;
