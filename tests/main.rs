@@ -27,6 +27,7 @@ mod people;
 mod pipeline;
 mod platform;
 mod quota;
+mod redeploy;
 mod shell;
 mod stack;
 mod strangers;

@@ -181,7 +181,8 @@ impl LogReader<'_> {
     /// Whether nothing is written any more. The log of a detached push goes on after the build.
     async fn is_over(&self) -> Result<bool, BuildsError> {
         let build = self.history.get(self.number).await?;
-        Ok(!build.state.is_under_way() && !(build.detached && self.history.is_alive(&build).await?))
+        let may_go_on = build.state.is_under_way() || build.detached && self.history.is_alive(&build).await?;
+        Ok(!may_go_on)
     }
 }
 
