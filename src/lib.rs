@@ -7,13 +7,15 @@
 //! bin/ paas, paas-receive
 //!   cli/        one file per noun, thin             receive/    forced command, access, session, hooks
 //!         \                                           /
+//!          delivery/   what a push works with, from accounts and settings, and how it is told
+//!                                   |
 //!          pipeline/   source build publish release deploy      engine/   api, plan, supervisor, health
 //!          accounts/   users keys tenants members tokens audit     stack/    the builder image
 //!               |          |          |         |
 //!          manifest/   docker/   git/   marathon/   mesos/   store/   sse
 //!                                  |
 //!                                model/    names, ids, states; no I/O, no async
-//! ui/, settings/   used by bin, cli and receive alone
+//! ui/, settings/   used by bin, cli and receive alone, the settings by delivery too
 //! platform/        the one-machine platform as processes: above accounts, with the settings, used by cli alone
 //! ```
 //!
@@ -22,6 +24,7 @@
 
 pub mod accounts;
 pub mod cli;
+pub mod delivery;
 pub mod docker;
 pub mod engine;
 pub mod git;

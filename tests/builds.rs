@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::support::builder::TestBuilder;
+use crate::support::figures::figure;
 use crate::support::laptop::Laptop;
 use crate::support::platform::{Said, TestPlatform};
 use crate::support::project::{Project, Pushed};
@@ -161,6 +162,60 @@ fn a_build_that_waits_for_its_turn_is_queued_and_can_be_cancelled() {
     let _ = alice.paas(["builds", "cancel", "--tenant", "dev", "--app", "wiki"]).ok();
     Pushed::from(&building.end()).is_rejected_with("(build cancelled by alice)");
     assert!(platform.builds().is_empty(), "a container is left");
+}
+
+/// Line by line from then on, however long the build takes.
+#[test]
+fn the_first_line_comes_within_a_second_of_the_pack() {
+    let builder = TestBuilder::make();
+    let platform = TestPlatform::start_with(&[("PAAS_BUILD_IMAGE", builder.name())]);
+    let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
+    let _ = alice.paas(["tenant", "create", "dev"]).ok();
+    let slow = app("echo it has begun\nsleep 600\n");
+    let mut git = slow.command();
+    git.env("GIT_SSH_COMMAND", alice.ssh()).args(["push", "--progress", &platform.remote("dev", "shop"), "HEAD:main"]);
+    let mut pushed = Beside::start(&mut git);
+    let lines = BufReader::new(pushed.0.as_mut().unwrap().stderr.take().unwrap()).lines();
+    let mut lines = lines.map(|line| (Instant::now(), line.unwrap()));
+    let (sent, _) = lines.find(|(_, line)| line.starts_with("Total ")).expect("git says when the pack is sent");
+    let (first, line) = lines.find(|(_, line)| line.starts_with("remote: ")).expect("something is said");
+    assert!(line.starts_with("remote: -----> Source "), "{line}");
+    figure(&format!("the first line came {} ms after the pack", (first - sent).as_millis()));
+    assert!(first - sent < Duration::from_secs(1), "{:?}", first - sent);
+    assert!(lines.any(|(_, line)| line.contains("it has begun")), "what the build says is held back");
+    let _ = builds(&alice, &["cancel"]).ok();
+    drop(pushed);
+}
+
+/// Also across tenants, and when the one before is killed in the queue.
+#[test]
+fn a_build_that_waits_for_a_slot_of_the_host_is_told_its_place_and_moves_up() {
+    let builder = TestBuilder::make();
+    let platform = TestPlatform::start_with(&[("PAAS_BUILD_IMAGE", builder.name()), ("PAAS_BUILDS_PARALLEL", "1")]);
+    let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
+    for tenant in ["dev", "prod"] {
+        let _ = alice.paas(["tenant", "create", tenant]).ok();
+    }
+    let (slow, quick) = (app("sleep 600\n"), app("true\n"));
+    let building = push(&slow, &alice, &platform.remote("prod", "wiki"));
+    eventually("the first builds", || (!platform.builds().is_empty()).then_some(()));
+    let log = |tenant, app| {
+        let log: Said =
+            alice.command().args(["builds", "log", "--tenant", tenant, "--app", app]).output().unwrap().into();
+        log.out
+    };
+    let killed = push(&quick, &alice, &platform.remote("prod", "blog"));
+    eventually("it waits", || log("prod", "blog").contains("place 1 of the queue").then_some(()));
+    let last = push(&quick, &alice, &platform.remote("dev", "shop"));
+    eventually("it waits behind", || log("dev", "shop").contains("place 2 of the queue").then_some(()));
+    assert!(!log("dev", "shop").contains("wiki"), "{}", log("dev", "shop"));
+    assert_eq!(states(&alice), [(1, "queued".to_owned())]);
+    drop(killed);
+    eventually("it moves up", || log("dev", "shop").contains("-----> Place 1 of the queue").then_some(()));
+    assert_eq!(platform.builds().len(), 1, "it builds before its turn");
+    let _ = alice.paas(["builds", "cancel", "--tenant", "prod", "--app", "wiki"]).ok();
+    Pushed::from(&building.end()).is_rejected_with("(build cancelled by alice)");
+    assert!(Pushed::from(&last.end()).accepted);
 }
 
 /// As when its client vanished: nobody is left to write down how it ended.

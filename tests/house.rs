@@ -22,8 +22,9 @@ fn may_name(room: &str) -> Option<Vec<&'static str>> {
         // The edges.
         "settings" | "ui" => vec![],
         "platform" => row_and(&["accounts", "settings"]),
-        "receive" => row_and(&["accounts", "pipeline", "settings", "ui"]),
-        "cli" => row_and(&["accounts", "engine", "pipeline", "platform", "settings", "stack", "ui"]),
+        "delivery" => row_and(&["accounts", "pipeline", "settings"]),
+        "receive" => row_and(&["accounts", "delivery", "pipeline", "settings", "ui"]),
+        "cli" => row_and(&["accounts", "delivery", "engine", "pipeline", "platform", "settings", "stack", "ui"]),
         "bin" => vec!["cli", "receive", "settings", "ui"],
         _ => return None,
     })

@@ -5,6 +5,7 @@
 
 mod builds;
 mod deploy_tokens;
+mod detach;
 mod e2e;
 mod engine;
 mod engine_api;
@@ -31,6 +32,7 @@ mod pipeline;
 mod platform;
 mod promotion;
 mod quota;
+mod redeploy;
 mod scripted_marathon;
 mod shell;
 mod stack;

@@ -2,6 +2,7 @@
 
 mod dockerfile;
 mod herokuish;
+mod queue;
 mod rehearsal;
 mod release_command;
 mod reuse;
@@ -103,6 +104,7 @@ impl Outcome {
             Progress::Detail(text) | Progress::Output(text) => format!("       {text}"),
             Progress::Warning(text) => format!(" !     {text}"),
             Progress::Deploying(number) => format!("(deploying {number})"),
+            Progress::Building(number) => format!("(building {number})"),
             Progress::Milestone(text) => format!("=====> {text}"),
         };
         self.said.iter().map(text).collect::<Vec<_>>().join("\n")
@@ -165,6 +167,7 @@ impl Lab {
                 free: ByteSize::mib(1),
             },
             deploy: DeployRules { deadline: Duration::from_mins(1), settle: Duration::from_millis(500), retries: 1 },
+            parallel: NonZeroU32::new(16).unwrap(),
             patience: Duration::from_mins(1),
             build_logs: home.path().join("logs"),
         };
@@ -326,7 +329,7 @@ async fn the_same_tree_again_builds_nothing() {
 async fn a_failed_build_leaves_its_log_and_nothing_else() {
     let lab = Lab::new();
     let outcome = lab.push(&app("printf 'red \\033[31mcolour\\033[0m\\033[2J\\n'; echo to stderr >&2; exit 7")).await;
-    assert_eq!(outcome.reason(), "build failed: the build exited with status 7");
+    assert_eq!(outcome.reason(), "build failed: the build exited with status 7; paas builds log 1");
     outcome.says("red \u{1b}[31mcolour\u{1b}[0m\n");
     assert_eq!(lab.containers(), "");
     assert_eq!(lab.images(), Vec::<String>::new());
@@ -349,7 +352,7 @@ async fn no_build_begins_on_a_disk_that_is_nearly_full() {
 async fn a_build_ends_when_its_time_is_over() {
     let lab = Lab::building(|platform| platform.builder.timeout = Duration::from_secs(1));
     let outcome = lab.push(&app("echo waiting; sleep 600")).await;
-    assert_eq!(outcome.reason(), "build failed: the build was ended because it took longer than 1s");
+    assert_eq!(outcome.reason(), "build failed: the build was ended because it took longer than 1s; paas builds log 1");
     assert_eq!(lab.containers(), "");
 }
 
@@ -767,8 +770,10 @@ async fn a_build_over_the_tenants_quota_waits_until_another_one_has_ended() {
     });
     live_at(&first);
     second.unwrap();
-    let waited = "Waiting at most 1m until another build of tenant `dev` has ended: its quota allows 1 at once";
-    assert!(said.lock().unwrap().contains(&Progress::Step(waited.to_owned())), "{said:?}");
+    let waits = "Waiting at most 1m for a build slot of tenant `dev`, whose quota allows 1 at once: place 1 of the queue, \
+                 1 build is under way: alice's push of ";
+    let is_told = |progress: &Progress| matches!(progress, Progress::Step(text) if text.starts_with(waits));
+    assert!(said.lock().unwrap().iter().any(is_told), "{said:?}");
     assert!(platform.store.lease_holder(&slot).await.unwrap().is_none());
 }
 

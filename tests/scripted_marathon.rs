@@ -54,6 +54,7 @@ impl Lab {
             registry: None,
             tenancy: Tenancy { marathon: client, quota: Quota::default() },
             readable: Readable::nothing(),
+            parallel: std::num::NonZeroU32::MIN,
             builder: Builder {
                 image: builder.name().to_owned(),
                 ca_bundle: None,

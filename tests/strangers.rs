@@ -29,6 +29,7 @@ use Reach::{Elsewhere, Here, Tenant};
 /// A command without a line here fails the test.
 fn matrix() -> BTreeMap<&'static str, Reach> {
     BTreeMap::from([
+        ("apps redeploy", Tenant(&["apps", "redeploy", "--tenant", TENANT, "--app", "shop"])),
         ("apps token create", Tenant(&["apps", "token", "create", "--tenant", TENANT, "--app", "shop"])),
         ("apps token list", Tenant(&["apps", "token", "list", "--tenant", TENANT])),
         ("apps token revoke", Tenant(&["apps", "token", "revoke", "00000000", "--tenant", TENANT])),

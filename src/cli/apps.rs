@@ -1,13 +1,14 @@
 //! `paas apps`: what is done to one app.
 
 use super::deed::Deed;
+use super::redeploy::Redeploy;
 use super::subject::Subject;
 use super::tokens;
 use crate::accounts::access::Caller;
 use crate::settings::Settings;
 use crate::ui::Ui;
 
-/// The apps of a tenant: the tokens by which others deploy them
+/// The apps of a tenant: deployed again, and the tokens by which others deploy them
 #[derive(Debug, clap::Args)]
 pub(super) struct Apps {
     #[command(subcommand)]
@@ -16,22 +17,29 @@ pub(super) struct Apps {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    Redeploy(Redeploy),
     Token(tokens::DeployTokens),
 }
 
 impl Apps {
     pub(super) fn deed(&self) -> Deed {
-        let Verb::Token(tokens) = &self.verb;
-        tokens.deed()
+        match &self.verb {
+            Verb::Redeploy(redeploy) => redeploy.deed(),
+            Verb::Token(tokens) => tokens.deed(),
+        }
     }
 
     pub(super) fn subject(&mut self) -> Subject<'_> {
-        let Verb::Token(tokens) = &mut self.verb;
-        Subject::of(&mut tokens.of).app(&mut tokens.app)
+        match &mut self.verb {
+            Verb::Redeploy(redeploy) => Subject::of(&mut redeploy.of).app(&mut redeploy.app),
+            Verb::Token(tokens) => Subject::of(&mut tokens.of).app(&mut tokens.app),
+        }
     }
 
     pub(super) async fn run(self, settings: &Settings, caller: &Caller, ui: &mut Ui) -> anyhow::Result<()> {
-        let Verb::Token(tokens) = self.verb;
-        tokens.run(settings, caller, ui).await
+        match self.verb {
+            Verb::Redeploy(redeploy) => redeploy.run(settings, caller, ui).await,
+            Verb::Token(tokens) => tokens.run(settings, caller, ui).await,
+        }
     }
 }

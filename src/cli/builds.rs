@@ -10,7 +10,7 @@ use super::subject::{OfApp, OfTenant, Subject, no_app_named, no_tenant_named};
 use crate::accounts::access::Caller;
 use crate::docker::{Docker, Socket};
 use crate::model::{AppName, ByteSize, CommitId, ImageId, TenantName, UserName};
-use crate::pipeline::{Build, BuildHistory, BuildState, BuildsError, LogReader};
+use crate::pipeline::{Build, BuildHistory, BuildState, BuildsError, LogReader, Release, ReleaseState};
 use crate::settings::Settings;
 use crate::store::{SqliteStore, Store};
 use crate::ui::{Answer, Closed, Exit, Failure, Table, Ui, hung_up};
@@ -78,6 +78,34 @@ struct View {
     push: String,
     reason: Option<String>,
     cancelled_by: Option<String>,
+    /// Its push went on without its client.
+    detached: bool,
+    /// What its push released, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<ReleaseView>,
+}
+
+/// What came of a build.
+#[derive(Debug, Serialize)]
+struct ReleaseView {
+    number: u32,
+    #[serde(flatten)]
+    state: ReleaseState,
+}
+
+impl ReleaseView {
+    fn of(release: Release) -> Self {
+        Self { number: release.number.get(), state: release.state }
+    }
+
+    fn text(&self) -> String {
+        let number = self.number;
+        match &self.state {
+            ReleaseState::Pending { .. } => format!("v{number}, has not come to serve"),
+            ReleaseState::Succeeded { at } => format!("v{number}, succeeded at {}", time(*at)),
+            ReleaseState::Failed { reason, .. } => format!("v{number}, failed: {reason}"),
+        }
+    }
 }
 
 impl View {
@@ -107,6 +135,8 @@ impl View {
             push: build.push,
             reason,
             cancelled_by,
+            detached: build.detached,
+            release: None,
         }
     }
 
@@ -172,6 +202,7 @@ impl Answer for Whole {
             ("state", Some(view.state.to_owned())),
             ("reason", view.reason.clone()),
             ("cancelled by", view.cancelled_by.clone()),
+            ("release", view.release.as_ref().map(ReleaseView::text)),
             ("commit", Some(view.commit.to_string())),
             ("user", Some(view.user.to_string())),
             ("started", Some(time(view.started))),
@@ -226,8 +257,10 @@ impl AppBuilds {
         match self.verb {
             Verb::List => desk.list(ui).await,
             Verb::Show { number } => {
-                let build = desk.history().get(number).await.map_err(explained)?;
-                ui.answer(&Whole(desk.view(build).await?))
+                let history = desk.history();
+                let build = history.get(number).await.map_err(explained)?;
+                let release = history.release_of(&build).await.map_err(explained)?.map(ReleaseView::of);
+                ui.answer(&Whole(View { release, ..desk.view(build).await? }))
             }
             Verb::Log { number, follow } => desk.log(number, follow, ui).await,
             Verb::Cancel { number } => desk.cancel(number, ui).await,

@@ -6,6 +6,7 @@
 //! [`Noun`], and a line in `place`, `deed` and `carry_out`. `tests/strangers.rs` wants to know how it is put to a tenant.
 
 mod apps;
+mod as_account;
 mod audit;
 mod builds;
 mod client;
@@ -21,6 +22,7 @@ mod keys;
 mod members;
 mod over_ssh;
 mod quota;
+mod redeploy;
 mod remote;
 mod ssh_host;
 mod stack;

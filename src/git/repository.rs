@@ -137,6 +137,18 @@ impl Repository {
         }
     }
 
+    /// Removes the refs whose names `pattern` fits, in which `*` stands for anything; there need not be any.
+    pub fn remove_references(&self, pattern: &str) -> Result<(), GitError> {
+        let failed = |cause| failed("change", &self.path, cause);
+        for reference in self.inner.references_glob(pattern).map_err(failed)? {
+            match reference.and_then(|mut reference| reference.delete()) {
+                Err(error) if error.code() == ErrorCode::NotFound => {}
+                done => done.map_err(failed)?,
+            }
+        }
+        Ok(())
+    }
+
     /// Lets a clone check out `name`, unless `HEAD` points at a branch that is there.
     pub fn point_head_at(&self, name: &str) -> Result<(), GitError> {
         match self.inner.head() {

@@ -6,7 +6,6 @@
 //! it any more.
 
 use std::collections::{BTreeMap, HashMap};
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -21,7 +20,8 @@ use super::release::{BuildOf, ReleaseError};
 use super::slug::{KnownSlug, SlugKey};
 use super::slug_memory;
 use super::source::Source;
-use super::{Platform, Progress, Push, Say, cancel, console, quota, reached};
+use super::turn::{self, Asked};
+use super::{Platform, Progress, Push, Say, cancel, console, reached};
 use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, DockerError, Image, Job, labels};
 use crate::git::GitError;
 use crate::model::{ByteSize, ImageId, Period, ProcessType, TenantName};
@@ -87,7 +87,11 @@ pub enum BuildError {
         "as many builds of tenant `{tenant}` are under way as its quota allows at once ({most}); push again later, or see \
          `paas tenant quota show {tenant}`"
     )]
-    NoTurn { tenant: TenantName, most: NonZeroU32 },
+    NoTurn { tenant: TenantName, most: u32 },
+    #[error(
+        "as many builds are under way as this host allows at once ({most}, builds.parallel), or others wait for their turn; push again later"
+    )]
+    NoSlot { most: u32 },
     #[error("{}", step_failed(*.status, .complaint.as_deref()))]
     StepFailed {
         status: i64,
@@ -123,6 +127,29 @@ pub enum BuildError {
     Record(#[from] ReleaseError),
 }
 
+/// A build that failed, with its number if it came to have one.
+#[derive(Debug)]
+pub struct FailedBuild {
+    pub number: Option<u32>,
+    pub cause: BuildError,
+}
+
+impl std::fmt::Display for FailedBuild {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+impl std::error::Error for FailedBuild {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.source()
+    }
+}
+impl<E: Into<BuildError>> From<E> for FailedBuild {
+    fn from(cause: E) -> Self {
+        Self { number: None, cause: cause.into() }
+    }
+}
+
 impl From<NoRoom> for BuildError {
     fn from(error: NoRoom) -> Self {
         match error {
@@ -143,7 +170,7 @@ pub(super) async fn build(
     push: &Push,
     platform: &Platform,
     say: Say<'_>,
-) -> Result<Built, BuildError> {
+) -> Result<Built, FailedBuild> {
     let Foreseen { way, slug, known } = foresee(source, push, platform).await?;
     let built = if let Some(known) = known {
         let from = known.source(&push.tenant);
@@ -226,10 +253,10 @@ async fn build_anew(
     push: &Push,
     platform: &Platform,
     say: Say<'_>,
-) -> Result<Built, BuildError> {
+) -> Result<Built, FailedBuild> {
     let builds = Builds { store: &*platform.store, places: Places::of(&push.tenant, &push.app) };
-    let waits = platform.tenancy.quota.builds.is_some();
-    let state = if waits { BuildState::Queued } else { BuildState::Running };
+    let turn = turn::ask(push, platform).await?;
+    let state = if matches!(turn, Asked::Now(_)) { BuildState::Running } else { BuildState::Queued };
     let steps = match &way {
         Way::Builder(_) => None,
         Way::Dockerfile(_) => Some(Steps::before(push, platform).await?),
@@ -238,7 +265,10 @@ async fn build_anew(
     reached!(BuildBegun, push.app, platform.home_label);
     let site = Site { way, slug: &slug, source, push, platform, builds: &builds, number: build.number, steps };
     let (outcome, mut log) = match BuildLog::create(&platform.build_logs, build.number) {
-        Ok(mut log) => (site.until_cancelled(&mut build, &mut log, say).await, Some(log)),
+        Ok(mut log) => {
+            say(Progress::Building(build.number));
+            (site.until_cancelled(&mut build, turn, &mut log, say).await, Some(log))
+        }
         Err(error) => (Err(error.into()), None),
     };
     let outcome = match outcome {
@@ -257,7 +287,7 @@ async fn build_anew(
         Err(error) => {
             let error = site.failed(error, &mut build, log.as_mut()).await;
             say(Progress::Detail(format!("`paas builds log {}` shows this again", build.number)));
-            Err(error)
+            Err(FailedBuild { number: Some(build.number), cause: error })
         }
     }
 }
@@ -305,10 +335,16 @@ impl Site<'_> {
     }
 
     /// Builds, unless somebody cancels it, also while it waits for its turn.
-    async fn until_cancelled(&self, build: &mut Build, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
+    async fn until_cancelled(
+        &self,
+        build: &mut Build,
+        turn: Asked,
+        log: &mut BuildLog,
+        say: Say<'_>,
+    ) -> Result<Made, BuildError> {
         let path = BuildLog::path(&self.platform.build_logs, self.number);
         let by = tokio::select! {
-            outcome = self.in_turn(build, log, say) => return outcome,
+            outcome = self.in_turn(build, turn, log, say) => return outcome,
             by = cancel::wished(self.builds, self.number, &path) => by,
         };
         // Dropping the build began this; here it is waited for, also for a container that Docker was only just making.
@@ -324,12 +360,27 @@ impl Site<'_> {
         }
     }
 
-    async fn in_turn(&self, build: &mut Build, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
-        let _turn = quota::build_turn(self.push, self.platform, say).await?;
-        if build.state == BuildState::Queued {
-            build.started = Timestamp::now();
-            self.builds.mark(build, BuildState::Running).await?;
-        }
+    async fn in_turn(
+        &self,
+        build: &mut Build,
+        turn: Asked,
+        log: &mut BuildLog,
+        say: Say<'_>,
+    ) -> Result<Made, BuildError> {
+        let _turn = match turn {
+            Asked::Now(turn) => turn,
+            Asked::Later(queued) => {
+                let mut tell = |text: String| {
+                    log.line(&format!("-----> {text}"))?;
+                    say(Progress::Step(text));
+                    Ok(())
+                };
+                let turn = queued.wait(self.push, self.platform, &mut tell).await?;
+                build.started = Timestamp::now();
+                self.builds.mark(build, BuildState::Running).await?;
+                turn
+            }
+        };
         say(Progress::Step(format!("Building {}", self.way.name(self.source, self.platform))));
         self.limited(log, say).await
     }

@@ -27,6 +27,9 @@ pub struct Build {
     pub user: UserName,
     pub push: String,
     pub started: Timestamp,
+    /// Its push goes on without its client, and what comes after the build is in the log too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
     pub state: BuildState,
 }
 
@@ -110,6 +113,7 @@ impl Builds<'_> {
                 user: push.user.clone(),
                 push: push.push.to_string(),
                 started: now,
+                detached: push.options.detach,
                 state: state.clone(),
             };
             let counted = AppRecord { builds: build.number, ..record.value.clone() };
@@ -200,6 +204,13 @@ impl BuildLog {
         let path = Self::path(logs, build);
         let file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(at(&path))?;
+        Ok(Self { path, file })
+    }
+
+    /// Goes on with a log that was closed.
+    pub(super) fn reopen(logs: &Path, build: u32) -> Result<Self, BuildFileError> {
+        let path = Self::path(logs, build);
+        let file = OpenOptions::new().append(true).open(&path).map_err(at(&path))?;
         Ok(Self { path, file })
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::build_log::{Build, BuildLog, BuildState, Builds};
 use super::log_watch::LogWatch;
 use super::places::Places;
-use super::release::ReleaseError;
+use super::release::{Release, ReleaseError, Releases};
 use crate::docker::DockerError;
 use crate::model::{AppName, TenantName};
 use crate::store::{Holder, Store, StoreError};
@@ -87,6 +87,12 @@ impl<'a> BuildHistory<'a> {
         }
     }
 
+    /// What its push released, if it came to that.
+    pub async fn release_of(&self, build: &Build) -> Result<Option<Release>, BuildsError> {
+        let releases = Releases::of(self.builds.store, self.builds.places.clone());
+        Ok(releases.of_push(&build.push, build.started).await?)
+    }
+
     /// What the build has said and, when it is followed, says until it has ended.
     pub fn log(&self, number: u32, follow: bool) -> Result<LogReader<'_>, BuildsError> {
         let path = BuildLog::path(&self.logs, number);
@@ -158,7 +164,7 @@ impl LogReader<'_> {
                 return Ok(Some(line));
             }
             let Some(watch) = &self.watch else { return Ok(self.tail.rest()) };
-            if std::mem::take(&mut self.ask) && !self.history.get(number).await?.state.is_under_way() {
+            if std::mem::take(&mut self.ask) && self.is_over().await? {
                 // The log was complete before the record said so: it is read once more.
                 self.watch = None;
                 continue;
@@ -168,6 +174,15 @@ impl LogReader<'_> {
                 Err(_) => true,
             };
         }
+    }
+}
+
+impl LogReader<'_> {
+    /// Whether nothing is written any more. The log of a detached push goes on after the build.
+    async fn is_over(&self) -> Result<bool, BuildsError> {
+        let build = self.history.get(self.number).await?;
+        let may_go_on = build.state.is_under_way() || build.detached && self.history.is_alive(&build).await?;
+        Ok(!may_go_on)
     }
 }
 
@@ -250,6 +265,7 @@ mod tests {
             user: "alice".parse().unwrap(),
             push: "0b5c9b0e-4a0d-4f0e-9d53-3a6f3b1f9c11".to_owned(),
             started: Timestamp::now(),
+            detached: false,
             state,
         }
     }

@@ -12,6 +12,7 @@ mod cancel;
 mod console;
 mod definition;
 mod deploy;
+mod detached;
 mod disk;
 mod dockerfile;
 mod dockerfile_build;
@@ -24,6 +25,7 @@ mod places;
 mod post;
 mod progress;
 mod publish;
+mod queue;
 mod quota;
 mod rehearsal;
 mod release;
@@ -33,9 +35,11 @@ mod slug_memory;
 mod source;
 mod sweep;
 mod task_logs;
+mod turn;
 mod verdict;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,16 +55,18 @@ use crate::model::{
 };
 use crate::store::{BoxedCause, Holder, Lease, LeaseAttempt, Store, StoreError};
 use build_log::{Builds, Loan};
+use detached::Afterwards;
 pub(crate) use fault_point::reached;
 use places::Places;
 use post::TakeOver;
 use release::{Draft, Releases};
 
 pub use app_record::AppRecord;
-pub use build::BuildError;
+pub use build::{BuildError, FailedBuild};
 pub use build_log::{Build, BuildFileError, BuildState};
 pub use builds::{BuildHistory, BuildsError, LogReader};
 pub use deploy::{Aftermath, DeployError};
+pub use detached::{Detached, REFS as RESERVED_REFS};
 pub use disk::DiskFull;
 pub use dockerfile::DockerfileError;
 #[cfg(feature = "fault-points")]
@@ -90,7 +96,9 @@ pub struct Platform {
     pub readable: Readable,
     pub builder: Builder,
     pub deploy: DeployRules,
-    /// How long a push waits for another one of the same app to end.
+    /// How many builds run at once on this host.
+    pub parallel: NonZeroU32,
+    /// How long a push waits for another one of the same app to end, and for its turn to build.
     pub patience: Duration,
     /// The directory of this app's build logs.
     pub build_logs: PathBuf,
@@ -211,6 +219,8 @@ pub struct PushOptions {
     pub no_cache: bool,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
+    /// Nobody waits for the end: the build's log is to tell also of what comes after it.
+    pub detach: bool,
 }
 
 /// A release that serves. While this is held no other push has its turn: the branch is to be moved first.
@@ -249,7 +259,7 @@ pub enum PushError {
     #[error("the source cannot be deployed")]
     Source(#[from] SourceError),
     #[error("the build failed")]
-    Build(#[from] BuildError),
+    Build(#[from] FailedBuild),
     #[error("there is nothing to run")]
     Formation(#[from] FormationError),
     #[error("the slug was not published")]
@@ -279,9 +289,8 @@ impl PushError {
             Self::OverQuota { cause, .. } => return one_line(&cause.to_string()),
             Self::InUse(error) => ("the quota cannot be checked", error),
             Self::Formation(error) => return one_line(&error.to_string()),
-            Self::Build(error @ BuildError::Cancelled { .. }) => return one_line(&error.to_string()),
             Self::Source(error) => ("source refused", error),
-            Self::Build(error) => ("build failed", error),
+            Self::Build(failed) => return build_failed(failed),
             Self::Publish(error) => ("publishing failed", error),
             Self::Release(error) => ("release failed", error),
             Self::ReleaseCommand(error) => ("the release command failed", error),
@@ -291,7 +300,7 @@ impl PushError {
         };
         // What the store says is what the operator needs.
         if let Self::Release(_)
-        | Self::Build(BuildError::Record(_))
+        | Self::Build(FailedBuild { cause: BuildError::Record(_), .. })
         | Self::Store(_)
         | Self::Deploy(DeployError::Unrecorded { .. }) = self
         {
@@ -306,10 +315,31 @@ impl PushError {
     }
 }
 
+impl From<BuildError> for PushError {
+    fn from(cause: BuildError) -> Self {
+        Self::Build(cause.into())
+    }
+}
+
+/// Longest reason, in characters.
+const LONGEST: usize = 300;
+
 /// Short enough for git's line, and a single one, whatever the causes hold.
 fn one_line(text: &str) -> String {
-    const LONGEST: usize = 300;
-    console::clean(&text.replace(['\n', '\r'], " ")).chars().take(LONGEST).collect()
+    line_of(text, LONGEST)
+}
+
+fn line_of(text: &str, longest: usize) -> String {
+    console::clean(&text.replace(['\n', '\r'], " ")).chars().take(longest).collect()
+}
+
+/// Ends in where the rest of it can be read, however long it is.
+fn build_failed(failed: &FailedBuild) -> String {
+    if let BuildError::Cancelled { .. } = failed.cause {
+        return one_line(&failed.to_string());
+    }
+    let log = failed.number.map_or_else(String::new, |number| format!("; paas builds log {number}"));
+    line_of(&format!("build failed: {failed}"), LONGEST - log.len()) + &log
 }
 
 fn describe_holder(holder: Option<&Holder>) -> String {
@@ -326,10 +356,25 @@ fn describe_holder(holder: Option<&Holder>) -> String {
 /// `permission` tells whether the pusher may still do this, and with what: building takes a while, keys and memberships
 /// end at once, and a change of the quota may give the tenant another Marathon.
 pub async fn run<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>(
+    push: Push,
+    platform: &Platform,
+    permission: impl Fn() -> Asked,
+    say: Say<'_>,
+) -> Result<Released, PushError> {
+    let afterwards = Afterwards::default();
+    let outcome = run_noting(push, platform, permission, say, &afterwards).await;
+    if let Err(error) = &outcome {
+        afterwards.failed(&error.reason());
+    }
+    outcome
+}
+
+async fn run_noting<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>(
     mut push: Push,
     platform: &Platform,
     permission: impl Fn() -> Asked,
     say: Say<'_>,
+    afterwards: &Afterwards,
 ) -> Result<Released, PushError> {
     let began = Instant::now();
     let places = Places::of(&push.tenant, &push.app);
@@ -344,6 +389,13 @@ pub async fn run<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>
     reached!(SourceRead, push.app, platform.home_label);
     quota::foresee(&source, previous.as_ref(), &push, platform).await?;
     let built = build::build(&source, &push, platform, say).await?;
+    let builds = Builds { store: &*platform.store, places: places.clone() };
+    afterwards.begin(&built.build, &push, &builds, &platform.build_logs).await?;
+    let told = |progress: Progress| {
+        afterwards.note(&progress);
+        say(progress);
+    };
+    let say: Say<'_> = &told;
     let image = publish::publish(&built, &push, platform, say).await?;
     let slug = built.image.clone();
     let mut draft = draft(source, built, image, previous.as_ref())?;
@@ -417,6 +469,7 @@ async fn mark_failed(release: &mut Release, reason: String, unsettled: bool, rel
 /// else would undo unseen what the other push deployed.
 fn branch_at_our_turn(push: &Push) -> Result<Option<CommitId>, PushError> {
     let repository = Repository::open(&push.repository).map_err(SourceError::from)?;
+    detached::forget_killed(&repository).map_err(SourceError::from)?;
     let now = repository.reference(&push.branch).map_err(SourceError::from)?;
     let on_top = |at: &CommitId| repository.is_on_top(&push.commit, at).map_err(SourceError::from);
     match &now {
@@ -436,9 +489,14 @@ pub async fn abandon(docker: &Docker, push: &PushId) -> Result<(), DockerError> 
     docker.remove_containers_labelled(labels::PUSH, &push.to_string()).await.map(drop)
 }
 
+/// As others are told who holds what they wait for.
+fn describe(push: &Push) -> String {
+    format!("{}'s push of {}", push.user, push.commit.short())
+}
+
 /// Takes the app for this push; whoever waits is told for whom.
 async fn lease(push: &Push, places: &Places, platform: &Platform, say: Say<'_>) -> Result<Lease, PushError> {
-    let who = quota::describe(push);
+    let who = describe(push);
     let holder = match platform.store.try_lease(places.app(), &who).await? {
         LeaseAttempt::Held(lease) => return Ok(lease),
         LeaseAttempt::Busy(holder) if push.options.no_wait => return Err(PushError::Busy { holder }),
@@ -591,6 +649,12 @@ mod tests {
         let complaint = Some("no buildpack recognised this app".to_owned());
         let failed = PushError::from(BuildError::StepFailed { status: 1, complaint });
         assert_eq!(failed.reason(), "build failed: no buildpack recognised this app (the build exited with status 1)");
+        let complaint = Some("x".repeat(999));
+        let cause = BuildError::StepFailed { status: 1, complaint };
+        let numbered = PushError::from(FailedBuild { number: Some(12), cause }).reason();
+        assert!(numbered.len() == LONGEST && numbered.ends_with("x; paas builds log 12"), "{numbered}");
+        let cause = BuildError::Cancelled { by: "bob".to_owned() };
+        assert_eq!(PushError::from(FailedBuild { number: Some(12), cause }).reason(), "build cancelled by bob");
         let deploy = DeployError::Failed {
             reason: "web could not run:\n\u{1b}[2Jx".to_owned(),
             now: Aftermath::Serving(ReleaseNumber::new(11)),

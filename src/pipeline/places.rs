@@ -50,9 +50,13 @@ impl Places {
     pub(super) fn quota(tenant: &TenantName) -> StorePath {
         StorePath::root().join("tenants").join(tenant).join("quota")
     }
-    /// The lease of one of the tenant's builds; they are counted from 1.
-    pub(super) fn build_slot(tenant: &TenantName, slot: u32) -> StorePath {
-        StorePath::root().join("tenants").join(tenant).join("builds").join(slot)
+    /// The slots of the tenant's builds.
+    pub(super) fn builds_of_tenant(tenant: &TenantName) -> QueuePlaces {
+        QueuePlaces(Self::tenants().join(tenant).join("builds"))
+    }
+    /// The slots of all builds of this receive host. Should several share a store, each has a name to be put here.
+    pub(super) fn builds_of_host() -> QueuePlaces {
+        QueuePlaces(StorePath::root().join("builds"))
     }
     /// What was built for every key.
     pub(super) fn slugs() -> StorePath {
@@ -65,6 +69,19 @@ impl Places {
     /// What was built for a key, whoever built it.
     pub(super) fn slug(key: &SlugKey) -> StorePath {
         Self::slugs().join(key)
+    }
+}
+
+/// The leases of slots, and of the queue before them; both are counted from 1.
+#[derive(Debug, Clone)]
+pub(super) struct QueuePlaces(StorePath);
+
+impl QueuePlaces {
+    pub(super) fn slot(&self, number: u32) -> StorePath {
+        self.0.join(number)
+    }
+    pub(super) fn waiting(&self, place: u32) -> StorePath {
+        self.0.join("waiting").join(place)
     }
 }
 

@@ -13,10 +13,29 @@ pub enum Progress {
     Output(String),
     /// Something is not as it should be: ` !     …`.
     Warning(String),
+    /// Its build has this number, by which it can be followed from now on. People are told with what follows.
+    Building(u32),
     /// From here on the push ends as it would have, also when nobody listens any more: the release is about to be posted.
     Deploying(ReleaseNumber),
     /// What was reached: `=====> …`.
     Milestone(String),
+}
+
+impl Progress {
+    /// As people read it, if it is for them.
+    pub fn line(&self) -> Option<String> {
+        Some(match self {
+            Self::Building(_) => return None,
+            Self::Step(text) => format!("-----> {text}"),
+            Self::Detail(text) => format!("       {text}"),
+            // The stack's own steps come through as they are, so that a build reads like one with them.
+            Self::Output(text) if text.starts_with("----->") || text.starts_with(" !") => text.clone(),
+            Self::Output(text) => format!("       {}", text.strip_prefix("       ").unwrap_or(text)),
+            Self::Warning(text) => format!(" !     {text}"),
+            Self::Deploying(number) => format!("-----> Deploying {number}"),
+            Self::Milestone(text) => format!("=====> {text}"),
+        })
+    }
 }
 
 /// Where a push says what it does.

@@ -1,23 +1,18 @@
-//! Whether a push fits into its tenant's quota, and its turn among the tenant's builds.
+//! Whether a push fits into its tenant's quota.
 //!
 //! A push is judged twice. Before it builds, by what its source says will run: nobody waits for a build that was never
 //! to be deployed. And by what does run, once the slug is known; from then until Marathon has the release it holds the
 //! quota, so that two pushes to two apps never take the same last cpu.
 
-use std::num::NonZeroU32;
-
-use futures_util::future::select_all;
-
-use super::build::BuildError;
 use super::definition::app_id;
 use super::formation::{Formation, Process, expected};
 use super::places::Places;
 use super::post::{ELECTION, led};
 use super::release::Release;
 use super::source::Source;
-use super::{Platform, Progress, Push, PushError, Say, Tenancy};
+use super::{Platform, Push, PushError, Tenancy, describe};
 use crate::marathon::AppInfo;
-use crate::model::{AppName, Cpus, Demand, InUse, Period, Quota, Share};
+use crate::model::{AppName, Cpus, Demand, InUse, Quota, Share};
 use crate::store::{Lease, LeaseAttempt};
 
 /// Refuses a push that its source alone shows to be over the quota.
@@ -86,51 +81,10 @@ fn share(process: &Process) -> Share {
     Share { cpus: Cpus::nearest(process.cpus), mem: process.mem, disk: 0 }
 }
 
-/// Waits until the tenant has a build less under way than its quota allows; the turn ends when the lease is dropped.
-pub(super) async fn build_turn(push: &Push, platform: &Platform, say: Say<'_>) -> Result<Option<Lease>, BuildError> {
-    let Some(most) = platform.tenancy.quota.builds else { return Ok(None) };
-    let who = describe(push);
-    let mut places = Vec::new();
-    for slot in 1..=most.get() {
-        let place = Places::build_slot(&push.tenant, slot);
-        if let LeaseAttempt::Held(lease) = platform.store.try_lease(&place, &who).await? {
-            return Ok(Some(lease));
-        }
-        places.push(place);
-    }
-    if push.options.no_wait {
-        return Err(no_turn(push, most));
-    }
-    let patience = Period::from_secs(platform.patience.as_secs());
-    let wait = format!(
-        "Waiting at most {patience} until another build of tenant `{}` has ended: its quota allows {most} at once",
-        push.tenant
-    );
-    say(Progress::Step(wait));
-    let mut waits: Vec<_> = places.iter().map(|place| platform.store.lease(place, &who, platform.patience)).collect();
-    while !waits.is_empty() {
-        // Those that lose give up their waits, and whatever they hold.
-        let (first, _, rest) = select_all(waits).await;
-        match first? {
-            LeaseAttempt::Held(lease) => return Ok(Some(lease)),
-            LeaseAttempt::Busy(_) => waits = rest,
-        }
-    }
-    Err(no_turn(push, most))
-}
-
-fn no_turn(push: &Push, most: NonZeroU32) -> BuildError {
-    BuildError::NoTurn { tenant: push.tenant.clone(), most }
-}
-
-/// As others are told who holds what they wait for.
-pub(super) fn describe(push: &Push) -> String {
-    format!("{}'s push of {}", push.user, push.commit.short())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::num::NonZeroU32;
 
     use super::*;
     use crate::manifest::Process as Wish;

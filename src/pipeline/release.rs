@@ -135,6 +135,18 @@ impl<'a> Releases<'a> {
         }
     }
 
+    /// What a push released, if it came to that: looked for from the newest down to those that were made before `since`.
+    pub(super) async fn of_push(&self, push: &str, since: Timestamp) -> Result<Option<Release>, ReleaseError> {
+        for number in (1..=AppRecord::read(self.store, &self.places).await?.value.releases).rev() {
+            match self.get(ReleaseNumber::new(number)).await? {
+                Some(release) if release.push == push => return Ok(Some(release)),
+                Some(release) if release.created < since => break,
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
     pub(super) async fn newest(&self) -> Result<Option<Release>, ReleaseError> {
         match AppRecord::read(self.store, &self.places).await?.value.releases {
             0 => Ok(None),

@@ -1,7 +1,8 @@
 //! What each pushed ref comes to: deployed, stored, or refused. Pure; cheap questions only, before anything is built.
 
+use crate::delivery::DEPLOY_BRANCHES;
 use crate::model::CommitId;
-use crate::pipeline::PushOptions;
+use crate::pipeline::{PushOptions, RESERVED_REFS};
 
 /// One ref as the client wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +49,6 @@ impl RefUpdate {
     }
 }
 
-/// The branches that deploy, in the order in which they are looked for.
-const DEPLOY_BRANCHES: [&str; 2] = ["refs/heads/main", "refs/heads/master"];
-
 /// The one branch that deploys: `main`, else `master`. `has_main`: the repository has a `main` already.
 pub(super) fn deploy_branch(updates: &[RefUpdate], has_main: bool) -> &'static str {
     let [main, master] = DEPLOY_BRANCHES;
@@ -60,6 +58,9 @@ pub(super) fn deploy_branch(updates: &[RefUpdate], has_main: bool) -> &'static s
 
 /// Decides one ref of a push.
 pub(super) fn admit(update: &RefUpdate, deploy_branch: &str) -> Verdict {
+    if update.name.starts_with(RESERVED_REFS) {
+        return Verdict::Refuse { reason: format!("{RESERVED_REFS} is the platform's own") };
+    }
     if update.name != deploy_branch {
         return Verdict::Store { note: note_for(update, deploy_branch) };
     }
@@ -93,10 +94,12 @@ pub(super) fn options(texts: &[String]) -> Result<PushOptions, String> {
             "nowait" => options.no_wait = true,
             "no-cache" => options.no_cache = true,
             "dry-run" => options.dry_run = true,
-            "detach" => return Err(format!("push option {text} is not supported yet")),
+            "detach" => options.detach = true,
             unknown => {
                 let shown: String = unknown.chars().take(40).flat_map(char::escape_debug).collect();
-                return Err(format!("unknown push option {shown}; there are dry-run, force, nowait and no-cache"));
+                return Err(format!(
+                    "unknown push option {shown}; there are detach, dry-run, force, nowait and no-cache"
+                ));
             }
         }
     }
@@ -145,6 +148,8 @@ mod tests {
         };
         assert!(note.contains("topic:main"), "{note}");
         assert_eq!(admit(&update("refs/tags/v1"), main), Verdict::Store { note: None });
+        let ours = admit(&update("refs/paas/detached/1"), main);
+        assert!(matches!(ours, Verdict::Refuse { reason } if reason.contains("the platform's own")));
     }
 
     #[test]
@@ -162,6 +167,6 @@ mod tests {
         assert!(read(&["force", "no-cache"]).is_ok_and(|o| o.force && o.no_cache && !o.no_wait));
         assert!(read(&["froce"]).unwrap_err().contains("froce"));
         assert!(read(&["dry-run"]).is_ok_and(|o| o.dry_run && !o.force));
-        assert!(read(&["detach"]).unwrap_err().contains("detach"));
+        assert!(read(&["detach", "nowait"]).is_ok_and(|o| o.detach && o.no_wait));
     }
 }

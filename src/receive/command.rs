@@ -10,6 +10,7 @@ use clap::Parser;
 
 use super::authorized_keys::authorized_keys;
 use super::context::PushContext;
+use super::detached;
 use super::hooks::{Hook, HookRun};
 use super::request::Request;
 use super::session::{Outcome, Session};
@@ -69,6 +70,9 @@ enum Command {
         #[arg(long)]
         key_data: String,
     },
+    /// Carry a push on without its client; a hook runs it
+    #[command(hide = true)]
+    Detached,
     /// Be one of git's hooks; git runs it within a session
     #[command(hide = true)]
     Hook { hook: Hook },
@@ -151,7 +155,15 @@ pub async fn run(world: World) -> Result<Ended, Box<dyn Error + Send + Sync>> {
         Command::Newcomer { key_type, key_data } => {
             newcomer(PublicKey::from_parts(&key_type, &key_data)?, &home(named)?, &world.vars).await
         }
-        Command::Hook { hook: which } => hook(which, &world.vars).await,
+        Command::Hook { hook: which } => hook(which, &world).await,
+        Command::Detached => {
+            let push = PushContext::from_vars(world.vars.iter().cloned())?;
+            let settings = Settings::load(variable(&world.vars, super::context::HOME), std::iter::empty())?;
+            let program = world.program;
+            let run = |repository| HookRun { push, settings, repository, program, shallow: None };
+            detached::carry_out(run, &mut std::io::stdin(), std::io::stdout()).await?;
+            Ok(Ended::Status(0))
+        }
     }
 }
 
@@ -189,12 +201,17 @@ async fn newcomer(
     })
 }
 
-async fn hook(which: Hook, vars: &[(String, String)]) -> Result<Ended, Box<dyn Error + Send + Sync>> {
-    let variable = |wanted: &str| vars.iter().find(|(name, _)| name == wanted).map(|(_, value)| PathBuf::from(value));
+fn variable(vars: &[(String, String)], wanted: &str) -> Option<PathBuf> {
+    vars.iter().find(|(name, _)| name == wanted).map(|(_, value)| PathBuf::from(value))
+}
+
+async fn hook(which: Hook, world: &World) -> Result<Ended, Box<dyn Error + Send + Sync>> {
+    let variable = |wanted: &str| variable(&world.vars, wanted);
     let run = HookRun {
-        push: PushContext::from_vars(vars.iter().cloned())?,
+        push: PushContext::from_vars(world.vars.iter().cloned())?,
         settings: Settings::load(variable(super::context::HOME), std::iter::empty())?,
         repository: std::path::absolute(variable("GIT_DIR").unwrap_or_default())?,
+        program: world.program.clone(),
         shallow: variable("GIT_SHALLOW_FILE").filter(|path| !path.as_os_str().is_empty()),
     };
     match which {

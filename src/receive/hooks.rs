@@ -2,27 +2,22 @@
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::admission::{self, MalformedUpdate, RefUpdate, Verdict};
 use super::context::{self, NoSession, PushContext, Way};
+use super::detached::Order;
 use super::letterbox::{self, Misaddressed};
 use super::pkt_line;
 use super::request::Repository;
 use super::session::NoSuchTenant;
-use super::terminal::Terminal;
-use crate::accounts::access::{self, AccessError, Action, Caller};
+use crate::accounts::access::{self, AccessError, Caller};
 use crate::accounts::audit::{AuditLog, Event, Outcome};
-use crate::accounts::tenants::{self, TenantError};
-use crate::docker::{Docker, Socket};
+use crate::delivery::{Delivery, Terminal};
 use crate::git::{self, GitError};
-use crate::marathon;
 use crate::model::{CommitId, Secret};
-use crate::pipeline::{
-    self, Builder, DeployRules, Permission, Platform, Progress, Push, PushOptions, Readable, Registry, Tenancy, reached,
-};
+use crate::pipeline::{self, Progress, Push, PushOptions, reached};
 use crate::settings::{Limits, Settings};
-use crate::store::{BoxedCause, SqliteStore, Store, StoreError};
+use crate::store::{SqliteStore, StoreError};
 
 /// Which of git's hooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -63,6 +58,8 @@ pub(super) struct HookRun {
     pub(super) settings: Settings,
     /// The repository, as git names it to its hooks (`GIT_DIR`).
     pub(super) repository: PathBuf,
+    /// This program, which carries detached pushes on.
+    pub(super) program: PathBuf,
     /// The list of commits whose parents a shallow push did not bring (`GIT_SHALLOW_FILE`).
     pub(super) shallow: Option<PathBuf>,
 }
@@ -115,12 +112,15 @@ impl HookRun {
         let repository = git::Repository::open(&target.path)?;
         let has_main = repository.reference("refs/heads/main")?.is_some();
         let deploy_branch = admission::deploy_branch(&updates, has_main);
-        let options = admission::options(&options);
+        let texts = options;
+        let options = admission::options(&texts);
         let terminal = Terminal::new(std::io::stderr());
         for update in &updates {
             let answer = match &options {
                 Err(reason) => Answer::Refused(reason.clone()),
-                Ok(options) => self.decide(update, deploy_branch, *options, &target, &repository, &terminal).await,
+                Ok(options) => {
+                    self.decide(update, deploy_branch, *options, &texts, &target, &repository, &terminal).await
+                }
             };
             self.note(update, &answer);
             answer.write(&update.name, output)?;
@@ -156,8 +156,10 @@ impl HookRun {
         Ok(Target { path, token, claim: Some(claim) })
     }
 
-    fn note(&self, update: &RefUpdate, answer: &Answer) {
+    pub(super) fn note(&self, update: &RefUpdate, answer: &Answer) {
         let outcome = match answer {
+            // It notes itself how it ends.
+            Answer::Detached { .. } => return,
             Answer::Deployed(_) | Answer::Stored => Outcome::Done,
             Answer::Refused(reason) => Outcome::Failed(reason.clone()),
         };
@@ -168,11 +170,13 @@ impl HookRun {
         AuditLog::in_directory(&self.settings.home.audit()).note(&event);
     }
 
+    #[allow(clippy::too_many_arguments, reason = "they are a push's own, and this is the one place that has them all")]
     async fn decide<W: Write + Send>(
         &self,
         update: &RefUpdate,
         deploy_branch: &str,
         options: PushOptions,
+        texts: &[String],
         target: &Target,
         repository: &git::Repository,
         terminal: &Terminal<W>,
@@ -188,8 +192,17 @@ impl HookRun {
                 }
                 Answer::Stored
             }
+            Verdict::Deploy { commit } if options.detach && !options.dry_run && self.can_be_detached(terminal) => {
+                self.detach(Order::of(update, &commit, texts, target), terminal)
+            }
             Verdict::Deploy { commit } => {
-                match self.deploy(update, &commit, options, target, repository, terminal).await {
+                let options = PushOptions { detach: false, ..options };
+                let passed = |progress: &Progress| {
+                    if let Progress::Deploying(_) = progress {
+                        leave_the_group();
+                    }
+                };
+                match self.deploy(update, &commit, options, target, repository, terminal, &passed).await {
                     Ok(mover) => Answer::Deployed(mover),
                     Err(Refusal { reason, explanation }) => {
                         terminal.refuse(&explanation);
@@ -200,7 +213,33 @@ impl HookRun {
         }
     }
 
-    async fn deploy<W: Write + Send>(
+    /// git notes where a shallow history ends only with a ref that it moves itself, so a push that brings such a one is
+    /// followed to its end.
+    fn can_be_detached<W: Write>(&self, terminal: &Terminal<W>) -> bool {
+        let can = self.shallow.is_none() || self.push.way == Way::Letterbox;
+        if !can {
+            let why = "from a shallow clone a push is not detached, this one is followed to its end";
+            terminal.show(&Progress::Warning(format!("{why}; `git fetch --unshallow` lets the next one go")));
+        }
+        can
+    }
+
+    /// Hands the push over to a process that goes on without the client.
+    fn detach<W: Write>(&self, order: Order, terminal: &Terminal<W>) -> Answer {
+        let home = self.settings.home.path();
+        match order.hand_over(&self.program, home, &self.push, terminal) {
+            // In a letterbox git may move what it likes, and where the history of a shallow push ends it wants to note.
+            Ok(reference) => Answer::Detached { reference, commit: order.commit, fall_through: self.shallow.is_some() },
+            Err(Refusal { reason, explanation }) => {
+                terminal.refuse(&explanation);
+                Answer::Refused(reason)
+            }
+        }
+    }
+
+    /// `passed` hears of each step before anybody is told.
+    #[allow(clippy::too_many_arguments, reason = "they are a push's own, and this is the one place that has them all")]
+    pub(super) async fn deploy<W: Write + Send>(
         &self,
         update: &RefUpdate,
         commit: &CommitId,
@@ -208,12 +247,17 @@ impl HookRun {
         target: &Target,
         repository: &git::Repository,
         terminal: &Terminal<W>,
+        passed: &(dyn Fn(&Progress) + Send + Sync),
     ) -> Result<Mover, Refusal> {
         reached!(Admitted, self.push.repository.app, self.settings.home.path());
-        let platform = self.platform(target.token.is_some()).await?;
+        let Repository { tenant, app } = self.push.repository.clone();
+        let caller = Caller::Key(self.push.who.clone());
+        let delivery = Delivery { settings: &self.settings, caller, tenant: tenant.clone(), app: app.clone() };
+        let platform = delivery.platform(target.token.as_ref()).await;
+        let platform = platform.map_err(|error| Refusal::of(error.to_string(), &error))?;
         let push = Push {
-            tenant: self.push.repository.tenant.clone(),
-            app: self.push.repository.app.clone(),
+            tenant,
+            app,
             user: self.push.who.user.clone(),
             push: self.push.id.clone(),
             commit: commit.clone(),
@@ -223,9 +267,7 @@ impl HookRun {
             options,
         };
         let say = |progress: Progress| {
-            if let Progress::Deploying(_) = progress {
-                leave_the_group();
-            }
+            passed(&progress);
             terminal.show(&progress);
         };
         if options.dry_run {
@@ -234,7 +276,7 @@ impl HookRun {
             // git says that a ref was moved, or that it was rejected; it was not moved.
             return Err(Refusal::rehearsed());
         }
-        let permission = || self.permission(target.token.as_ref());
+        let permission = || delivery.permission(target.token.as_ref());
         let released = tokio::select! {
             released = pipeline::run(push, &platform, permission, &say) => released.map_err(|error| Refusal::of(error.reason(), &error))?,
             () = terminal.keep_alive() => unreachable!("it goes on until the pipeline ends"),
@@ -256,104 +298,28 @@ impl HookRun {
         reached!(RefMoved, self.push.repository.app, self.settings.home.path());
         Ok(mover)
     }
-
-    /// Everything that the pipeline works with, from the settings and the accounts.
-    async fn platform(&self, by_token: bool) -> Result<Platform, Refusal> {
-        let Settings { home, docker, registry, build, limits, deploy, .. } = &self.settings;
-        let (tenant, app) = (&self.push.repository.tenant, &self.push.repository.app);
-        let store = SqliteStore::open(&home.store()).map_err(|error| Refusal::store(&error))?;
-        let tenancy = self.tenancy(&store).await.map_err(|error| Refusal::of(error.to_string(), &error))?;
-        Ok(Platform {
-            store: Arc::new(store) as Arc<dyn Store>,
-            docker: Docker::at(Socket(docker.socket.clone())),
-            home_label: home.path().display().to_string(),
-            registry: registry.as_ref().map(|registry| Registry {
-                host: registry.host.clone(),
-                credentials: registry.credentials.clone(),
-                patience: Registry::PATIENCE,
-            }),
-            tenancy,
-            // A deploy token is for its own tenant.
-            readable: if by_token { Readable::nothing() } else { self.readable() },
-            builder: Builder {
-                image: build.image.clone(),
-                ca_bundle: build.ca_bundle.clone(),
-                timeout: build.timeout.get(),
-                memory: build.memory,
-                cpus: build.cpus,
-                processes: build.processes,
-                free: limits.free,
-            },
-            deploy: DeployRules {
-                deadline: deploy.deadline.get(),
-                settle: deploy.settle.get(),
-                retries: deploy.retries,
-            },
-            patience: deploy.patience.get(),
-            build_logs: home.build_logs(tenant, app),
-        })
-    }
-
-    /// The tenants that the pusher may read.
-    fn readable(&self) -> Readable {
-        let (store, caller) = (self.settings.home.store(), Caller::Key(self.push.who.clone()));
-        Readable::by(move |tenant| {
-            let (store, caller) = (store.clone(), caller.clone());
-            async move {
-                let Ok(store) = SqliteStore::open(&store) else { return false };
-                let allowed = access::may(&store, &caller, Action::Read(&tenant)).await;
-                allowed
-                    .inspect_err(|error| tracing::warn!(%error, "it cannot be said what may be read"))
-                    .unwrap_or(false)
-            }
-        })
-    }
-
-    /// What the pusher may do now, if anything.
-    async fn permission(&self, token: Option<&Secret>) -> Result<Option<Permission>, BoxedCause> {
-        let store = SqliteStore::open(&self.settings.home.store())?;
-        let (Repository { tenant, app }, caller) = (&self.push.repository, Caller::Key(self.push.who.clone()));
-        let Some(by) = access::may_push(&store, &caller, tenant, app, token).await? else { return Ok(None) };
-        Ok(Some(Permission { by_token: by.token(), tenancy: self.tenancy(&store).await? }))
-    }
-
-    /// What the tenant has, as the store and the root Marathon know it now.
-    async fn tenancy(&self, store: &SqliteStore) -> Result<Tenancy, TenancyError> {
-        let name = &self.push.repository.tenant;
-        let tenant = tenants::get(store, name).await.map_err(TenancyError::Quota)?;
-        let unreachable = |cause: BoxedCause| TenancyError::Marathon(cause);
-        let credentials = self.settings.root_credentials().map_err(|cause| unreachable(cause.into()))?;
-        let root = marathon::Client::new(&self.settings.marathon.url, Some(credentials))
-            .map_err(|cause| unreachable(cause.into()))?;
-        let found = tenants::marathon_of(store, &root, name).await.map_err(|cause| unreachable(cause.into()))?;
-        let marathon = found.client().map_err(|cause| unreachable(cause.into()))?;
-        // A tenant that is gone has no Marathon either, and that was said before.
-        Ok(Tenancy { marathon, quota: tenant.map(|tenant| tenant.quota).unwrap_or_default() })
-    }
-}
-
-/// Why it is not known what the tenant has.
-#[derive(Debug, thiserror::Error)]
-enum TenancyError {
-    #[error("the tenant's quota cannot be looked up")]
-    Quota(#[source] TenantError),
-    #[error("the tenant's Marathon cannot be reached")]
-    Marathon(#[source] BoxedCause),
 }
 
 /// The app's repository, and by what it is pushed to.
-struct Target {
-    path: PathBuf,
+pub(super) struct Target {
+    pub(super) path: PathBuf,
     /// The deploy token, when the push has one and needs it.
-    token: Option<Secret>,
+    pub(super) token: Option<Secret>,
     /// On that repository, when it is not the one that git received the push in.
-    claim: Option<git::Claim>,
+    pub(super) claim: Option<git::Claim>,
 }
 
 /// What git is told of one ref.
-enum Answer {
+pub(super) enum Answer {
     /// Its commit serves.
     Deployed(Mover),
+    /// Its commit is kept by that ref, and will serve or not.
+    Detached {
+        reference: String,
+        commit: CommitId,
+        /// git is to move the ref all the same, where nobody sees it.
+        fall_through: bool,
+    },
     /// It is only kept; git is to move the ref.
     Stored,
     Refused(String),
@@ -361,7 +327,7 @@ enum Answer {
 
 /// Who moves the ref of what serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mover {
+pub(super) enum Mover {
     Hook,
     Git,
 }
@@ -370,6 +336,13 @@ impl Answer {
     fn write(&self, name: &str, output: &mut impl Write) -> std::io::Result<()> {
         match self {
             Self::Deployed(Mover::Hook) => pkt_line::write(output, &format!("ok {name}")),
+            Self::Detached { reference, commit, fall_through } => {
+                pkt_line::write(output, &format!("ok {name}"))?;
+                pkt_line::write(output, &format!("option refname {reference}"))?;
+                pkt_line::write(output, &format!("option old-oid {}", "0".repeat(commit.as_str().len())))?;
+                pkt_line::write(output, &format!("option new-oid {commit}"))?;
+                if *fall_through { pkt_line::write(output, "option fall-through") } else { Ok(()) }
+            }
             Self::Deployed(Mover::Git) | Self::Stored => {
                 pkt_line::write(output, &format!("ok {name}"))?;
                 pkt_line::write(output, "option fall-through")
@@ -381,25 +354,25 @@ impl Answer {
 }
 
 /// A push that was refused: a short reason for git's line, and the whole for the terminal.
-struct Refusal {
-    reason: String,
-    explanation: String,
+pub(super) struct Refusal {
+    pub(super) reason: String,
+    pub(super) explanation: String,
 }
 
 impl Refusal {
-    fn of(reason: String, error: &dyn std::error::Error) -> Self {
+    pub(super) fn of(reason: String, error: &dyn std::error::Error) -> Self {
         let causes = std::iter::successors(error.source(), |cause| cause.source());
         let explanation = causes.fold(error.to_string(), |text, cause| format!("{text}\n  because {cause}"));
         Self { reason, explanation }
     }
 
     fn rehearsed() -> Self {
-        Self { reason: "dry run: nothing was changed".to_owned(), explanation: String::new() }
+        Self::short("dry run: nothing was changed".to_owned())
     }
 
-    fn store(error: &StoreError) -> Self {
-        let why = "the platform's store cannot be opened; its operator has to see to it: is the disk full?";
-        Self::of(why.to_owned(), error)
+    /// One that needs no explanation.
+    pub(super) fn short(reason: String) -> Self {
+        Self { reason, explanation: String::new() }
     }
 }
 

@@ -4,13 +4,13 @@ mod admission;
 pub mod authorized_keys;
 pub mod command;
 mod context;
+mod detached;
 mod hooks;
 mod letterbox;
 mod pkt_line;
 mod request;
 mod session;
 mod sweep;
-mod terminal;
 pub mod upload_key;
 
 /// What fuzzing needs to see of this room; nothing for anybody else.

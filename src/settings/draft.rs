@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -86,6 +87,7 @@ section!(Ssh { server: SshServer, config: PathBuf, listen: IpAddr, port: u16, ho
 section!(Engine { listen: IpAddr, port: u16, address: IpAddr, ports: PortRange });
 section!(Marathon { url: String, credentials: Secret });
 section!(Build { image: String, ca_bundle: PathBuf, timeout: Period, memory: ByteSize, cpus: Shares, processes: u32 });
+section!(Builds { parallel: NonZeroU32 });
 section!(Limits { pack: ByteSize, files: u64, unpacked: ByteSize, free: ByteSize });
 section!(Deploy { deadline: Period, settle: Period, retries: u32, patience: Period });
 section!(Keep { slugs: u32, builds: u32, build_age: Period, every: Period });
@@ -121,7 +123,7 @@ macro_rules! draft {
 
 draft! {
     singles { user: AccountName, registry: Registry, registry_credentials: Secret }
-    sections { docker: Docker, ssh: Ssh, engine: Engine, marathon: Marathon, build: Build, limits: Limits, deploy: Deploy, keep: Keep }
+    sections { docker: Docker, ssh: Ssh, engine: Engine, marathon: Marathon, build: Build, builds: Builds, limits: Limits, deploy: Deploy, keep: Keep }
 }
 
 impl Draft {

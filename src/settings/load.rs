@@ -1,12 +1,13 @@
 //! From a file and variables to [`Settings`]: reading, overriding, defaults, and what to say about mistakes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::draft::{AccountName, Draft, Host, PortRange, Registry, Scalar, Shares, SshServer};
 use super::{
-    BuildSettings, DeploySettings, DockerSettings, EngineSettings, Home, KeepSettings, Limits, MarathonSettings,
-    RegistrySettings, Settings, SshSettings,
+    BuildSettings, BuildsSettings, DeploySettings, DockerSettings, EngineSettings, Home, KeepSettings, Limits,
+    MarathonSettings, RegistrySettings, Settings, SshSettings,
 };
 use crate::model::{ByteSize, Period, Secret};
 
@@ -248,6 +249,7 @@ impl Draft {
             },
             registry: self.registry.map(|Scalar(Registry(host))| RegistrySettings { host, credentials }),
             build: build(self.build),
+            builds: BuildsSettings { parallel: self.builds.parallel.map_or_else(cpus, |s| s.0) },
             limits: Limits {
                 pack: or(self.limits.pack, ByteSize::mib(2 << 10)),
                 files: or(self.limits.files, 200_000),
@@ -279,6 +281,12 @@ fn build(draft: super::draft::Build) -> BuildSettings {
         cpus: draft.cpus.map(|Scalar(Shares(shares))| shares),
         processes: or(draft.processes, 1024),
     }
+}
+
+/// How many CPUs this machine has for us; one, if it does not say.
+fn cpus() -> NonZeroU32 {
+    let known = std::thread::available_parallelism().ok();
+    known.and_then(|cpus| NonZeroU32::try_from(cpus).ok()).unwrap_or(NonZeroU32::MIN)
 }
 
 /// Where this machine itself reaches what listens at an address: what listens everywhere is on loopback too.
@@ -372,6 +380,16 @@ mod tests {
         assert_eq!(settings.ssh.host, "paas.example.org");
         assert_eq!(settings.build.cpus, Some(1.5));
         assert_eq!(settings.marathon.url, "http://127.0.0.1:8081", "the root Marathon follows its engine");
+    }
+
+    #[test]
+    fn as_many_builds_run_at_once_as_there_are_cpus_unless_it_is_set_and_never_none() {
+        let parallel = |vars: &[(&str, &str)]| load(&home(&[]), vars).map(|settings| settings.builds.parallel.get());
+        let cpus = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(parallel(&[]).unwrap() as usize, cpus);
+        assert_eq!(parallel(&[("PAAS_BUILDS_PARALLEL", "7")]).unwrap(), 7);
+        let none = parallel(&[("PAAS_BUILDS_PARALLEL", "0")]).unwrap_err().to_string();
+        assert!(none.contains("`PAAS_BUILDS_PARALLEL`"), "{none}");
     }
 
     #[test]

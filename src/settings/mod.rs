@@ -7,6 +7,7 @@ mod home;
 mod load;
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -29,6 +30,7 @@ pub struct Settings {
     /// Slugs are pushed there and released by digest; without one they are released by image id.
     pub registry: Option<RegistrySettings>,
     pub build: BuildSettings,
+    pub builds: BuildsSettings,
     pub limits: Limits,
     pub deploy: DeploySettings,
     pub keep: KeepSettings,
@@ -103,6 +105,14 @@ pub struct BuildSettings {
     pub processes: u32,
 }
 
+/// All builds of this host together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuildsSettings {
+    /// How many run at once; the others wait for their turn, whatever tenant they are of. Default: as many as this machine
+    /// has CPUs.
+    pub parallel: NonZeroU32,
+}
+
 /// What a push may be at most.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
@@ -124,7 +134,7 @@ pub struct DeploySettings {
     pub settle: Period,
     /// How often a new instance may end or be found unhealthy before the release has failed. Default 2.
     pub retries: u32,
-    /// How long a push waits for another one of the same app to end. Default 1 h.
+    /// How long a push waits for another one of the same app to end, and for its turn to build. Default 1 h.
     pub patience: Period,
 }
 

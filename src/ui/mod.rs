@@ -107,6 +107,15 @@ impl Ui {
         if self.wishes.quiet { Ok(()) } else { self.line(&line.to_string()) }
     }
 
+    /// Where what is going on is told by whoever writes its lines; with `--quiet` that is nowhere.
+    pub fn narrative(&mut self) -> Box<dyn Write + Send + '_> {
+        if self.wishes.quiet { Box::new(io::sink()) } else { Box::new(&mut self.err) }
+    }
+
+    pub fn wishes(&self) -> Wishes {
+        self.wishes
+    }
+
     /// Tells what may need somebody's attention, though the command goes on.
     pub fn warn(&mut self, line: impl fmt::Display) -> Result<(), Closed> {
         let label = if self.wishes.colour { "\u{1b}[33mwarning:\u{1b}[0m" } else { "warning:" };

@@ -206,6 +206,7 @@ impl Lane {
             }),
             tenancy: Tenancy { marathon, quota },
             readable: Readable::nothing(),
+            parallel: std::num::NonZeroU32::new(16).unwrap(),
             builder: Builder {
                 image: self.builder.name().to_owned(),
                 ca_bundle: None,

@@ -1,5 +1,5 @@
-//! How a push looks to the person who pushes: one line, one write, on the hook's standard error, which git carries to
-//! the client and marks with `remote:`.
+//! How a push looks to the person who pushes: one line, one write. A hook's standard error is carried to the client by
+//! git, which marks it with `remote:`.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -13,8 +13,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The pusher's terminal, as seen from the hook. A client that is gone is no error here: whether it still matters is
 /// the session's to decide.
 #[derive(Debug)]
-pub(super) struct Terminal<W: Write> {
+pub struct Terminal<W: Write> {
     out: Mutex<Screen<W>>,
+    longest_silence: Duration,
 }
 
 #[derive(Debug)]
@@ -25,23 +26,26 @@ struct Screen<W> {
 }
 
 impl<W: Write> Terminal<W> {
-    pub(super) fn new(out: W) -> Self {
+    pub fn new(out: W) -> Self {
         let now = Instant::now();
-        Self { out: Mutex::new(Screen { out, began: now, last: now }) }
+        Self { out: Mutex::new(Screen { out, began: now, last: now }), longest_silence: KEEP_ALIVE }
     }
 
-    pub(super) fn show(&self, progress: &Progress) {
-        self.line(&line(progress));
+    pub fn show(&self, progress: &Progress) {
+        if let Some(line) = progress.line() {
+            self.line(&line);
+        }
     }
 
     /// A refusal, with all that there is to say about it.
-    pub(super) fn refuse(&self, text: &str) {
+    pub fn refuse(&self, text: &str) {
         for line in text.lines() {
             self.line(&format!(" !     {line}"));
         }
     }
 
-    fn line(&self, text: &str) {
+    /// One that is whole already.
+    pub fn line(&self, text: &str) {
         let mut screen = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         screen.last = Instant::now();
         // One write a line, so that two writers never share one.
@@ -50,13 +54,13 @@ impl<W: Write> Terminal<W> {
     }
 
     /// Says that work goes on whenever nothing else was said for a while; never returns.
-    pub(super) async fn keep_alive(&self) {
+    pub async fn keep_alive(&self) {
         loop {
             let (silence, since) = {
                 let screen = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 (screen.last.elapsed(), screen.began.elapsed())
             };
-            match KEEP_ALIVE.checked_sub(silence) {
+            match self.longest_silence.checked_sub(silence) {
                 Some(rest) if !rest.is_zero() => tokio::time::sleep(rest).await,
                 _ => self.line(&format!("       … still at it after {} s", since.as_secs())),
             }
@@ -64,22 +68,45 @@ impl<W: Write> Terminal<W> {
     }
 }
 
-fn line(progress: &Progress) -> String {
-    match progress {
-        Progress::Step(text) => format!("-----> {text}"),
-        Progress::Detail(text) => format!("       {text}"),
-        // The stack's own steps come through as they are, so that a build reads like one with them.
-        Progress::Output(text) if text.starts_with("----->") || text.starts_with(" !") => text.clone(),
-        Progress::Output(text) => format!("       {}", text.strip_prefix("       ").unwrap_or(text)),
-        Progress::Warning(text) => format!(" !     {text}"),
-        Progress::Deploying(number) => format!("-----> Deploying {number}"),
-        Progress::Milestone(text) => format!("=====> {text}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Tells each line and when it came.
+    struct Times(std::sync::mpsc::Sender<(Instant, String)>);
+
+    impl Write for Times {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            self.0.send((Instant::now(), text)).map(|()| bytes.len()).map_err(std::io::Error::other)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silence_is_broken_when_it_is_over_and_not_before() {
+        assert_eq!(KEEP_ALIVE, Duration::from_secs(15));
+        let silence = Duration::from_millis(100);
+        let (times, seen) = std::sync::mpsc::channel();
+        let terminal = Terminal { longest_silence: silence, ..Terminal::new(Times(times)) };
+        let mut lines = Vec::new();
+        while lines.len() < 4 {
+            // Its end is not awaited: it goes on for as long as it is asked.
+            let _ = tokio::time::timeout(silence * 2, terminal.keep_alive()).await;
+            if lines.len() == 1 {
+                terminal.show(&Progress::Detail("something else".into()));
+            }
+            lines.extend(seen.try_iter());
+        }
+        assert!(lines.iter().filter(|(_, line)| line.contains("something else")).count() == 1, "{lines:?}");
+        assert!(lines[0].1.starts_with("       … still at it after 0 s"), "{lines:?}");
+        for pair in lines.windows(2).filter(|pair| pair[1].1.contains("still at it")) {
+            // What is measured includes how long the writing of the first one took.
+            assert!(pair[1].0 - pair[0].0 >= silence / 2, "{lines:?}");
+        }
+    }
 
     #[test]
     fn each_kind_of_line_has_its_mark() {
