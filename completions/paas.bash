@@ -58,6 +58,9 @@ _paas() {
             paas,users)
                 cmd="paas__subcmd__users"
                 ;;
+            paas__subcmd__apps,redeploy)
+                cmd="paas__subcmd__apps__subcmd__redeploy"
+                ;;
             paas__subcmd__apps,token)
                 cmd="paas__subcmd__apps__subcmd__token"
                 ;;
@@ -196,12 +199,46 @@ _paas() {
             return 0
             ;;
         paas__subcmd__apps)
-            opts="-q -h -V --home --host --client --json --quiet --no-color --help --version token"
+            opts="-q -h -V --home --host --client --json --quiet --no-color --help --version redeploy token"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        paas__subcmd__apps__subcmd__redeploy)
+            opts="-q -h -V --tenant --app --no-cache --force --home --host --client --json --quiet --no-color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --tenant)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --home)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -32,7 +32,7 @@ complete -c paas -n "__fish_paas_needs_command" -s q -l quiet -d 'Say nothing bu
 complete -c paas -n "__fish_paas_needs_command" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
 complete -c paas -n "__fish_paas_needs_command" -s h -l help -d 'Print help'
 complete -c paas -n "__fish_paas_needs_command" -s V -l version -d 'Print version'
-complete -c paas -n "__fish_paas_needs_command" -f -a "apps" -d 'The apps of a tenant: the tokens by which others deploy them'
+complete -c paas -n "__fish_paas_needs_command" -f -a "apps" -d 'The apps of a tenant: deployed again, and the tokens by which others deploy them'
 complete -c paas -n "__fish_paas_needs_command" -f -a "audit" -d 'Show who changed what, when and from where, and what was refused'
 complete -c paas -n "__fish_paas_needs_command" -f -a "builds" -d 'List and cancel the builds of an app, and show their logs'
 complete -c paas -n "__fish_paas_needs_command" -f -a "down" -d 'End the running platform; apps keep running'
@@ -46,15 +46,28 @@ complete -c paas -n "__fish_paas_needs_command" -f -a "tenant" -d 'Create, list,
 complete -c paas -n "__fish_paas_needs_command" -f -a "uninstall" -d 'Take back what `paas install` made; the data stays'
 complete -c paas -n "__fish_paas_needs_command" -f -a "up" -d 'Start the one-machine platform: the root engine and an sshd of its own'
 complete -c paas -n "__fish_paas_needs_command" -f -a "users" -d 'List, show, rename and remove users'
-complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from token" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
-complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from token" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
-complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from token" -l client -d 'What the `paas` of a laptop tells of itself' -r
-complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from token" -l json -d 'Answer with one JSON document'
-complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from token" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
-complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from token" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
-complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from token" -s h -l help -d 'Print help'
-complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from token" -s V -l version -d 'Print version'
-complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from token" -f -a "token" -d 'Create, list and revoke the tokens by which keys that are no members deploy an app'
+complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from redeploy token" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from redeploy token" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from redeploy token" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from redeploy token" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from redeploy token" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from redeploy token" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from redeploy token" -s h -l help -d 'Print help'
+complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from redeploy token" -s V -l version -d 'Print version'
+complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from redeploy token" -f -a "redeploy" -d 'Deploy again what was deployed last'
+complete -c paas -n "__fish_paas_using_subcommand apps; and not __fish_seen_subcommand_from redeploy token" -f -a "token" -d 'Create, list and revoke the tokens by which keys that are no members deploy an app'
+complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from redeploy" -l tenant -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from redeploy" -l app -d '[default: where the git remote of the work tree leads]' -r
+complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from redeploy" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F
+complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from redeploy" -l host -d 'The receive host: `[USER@]HOST[:PORT]` [default: where the git remotes `paas-*` lead, else `host` in ~/.config/paas/config.yml, else this machine]' -r
+complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from redeploy" -l client -d 'What the `paas` of a laptop tells of itself' -r
+complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from redeploy" -l no-cache -d 'Build anew, with an empty cache'
+complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from redeploy" -l force -d 'Take over from a deployment that holds the app'
+complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from redeploy" -l json -d 'Answer with one JSON document'
+complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from redeploy" -s q -l quiet -d 'Say nothing but answers, warnings and failures'
+complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from redeploy" -l no-color -d 'Use no colours; `NO_COLOR` does the same'
+complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from redeploy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from redeploy" -s V -l version -d 'Print version'
 complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from token" -l tenant -d '[default: where the git remote of the work tree leads]' -r
 complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from token" -l app -d '[default: where the git remote of the work tree leads]' -r
 complete -c paas -n "__fish_paas_using_subcommand apps; and __fish_seen_subcommand_from token" -l home -d 'The platform\'s home [default: /var/lib/paas as root, else ~/.local/share/paas]' -r -F

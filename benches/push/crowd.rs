@@ -26,7 +26,7 @@ pub fn of_twenty_apps(report: &mut Report) {
     });
     let took = begun.elapsed();
     let cores = u32::try_from(slots).unwrap();
-    let busy = 100.0 - 100.0 * (idle() - idle_before).as_secs_f64() / (took * cores).as_secs_f64();
+    let busy = 100.0 - 100.0 * idle().saturating_sub(idle_before).as_secs_f64() / (took * cores).as_secs_f64();
     let limit = alone * u32::try_from(PUSHES).unwrap() * 12 / 10 / cores;
     // The processors' own limit holds where theirs is reached first.
     let holds = took <= limit || busy >= 90.0;

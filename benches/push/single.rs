@@ -119,9 +119,9 @@ pub fn with_history(report: &mut Report) {
         // Every tenth has another tree; a release is made by each.
         for number in 1..*pushes {
             if number % 10 == 1 {
-                app.next()
+                app.next();
             } else {
-                app.again()
+                app.again();
             }
             host.push(app, "dev", name);
         }

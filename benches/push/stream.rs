@@ -105,7 +105,7 @@ async fn created(builder: &str) -> BuildContainer {
         memory_bytes: GIBIBYTE,
         cpus: None,
         processes: 64,
-        patience: Duration::from_secs(600),
+        patience: Duration::from_mins(10),
     };
     docker.create_build(spec).await.unwrap()
 }
