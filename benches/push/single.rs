@@ -10,7 +10,7 @@ use crate::support::registry::TestRegistry;
 use crate::support::times::{Times, ms};
 
 /// How often each push is measured.
-const ROUNDS: usize = 21;
+const ROUNDS: usize = 11;
 /// What all of ours may add to the least there is.
 const OVER_FLOOR_PERCENT: u32 = 110;
 /// What a push of a slug that is there may add to a plain push.
