@@ -10,7 +10,7 @@ help:
 	@echo 'make down     end the demo: no process and no container of it is left'
 	@echo 'make test     every test, with real sshd, git, Docker and registry'
 	@echo 'make lint     formatting, lints, and dependencies where cargo-deny is installed'
-	@echo 'make bench    measure what the README says about speed, and hold the engine and look-ups of keys to their limits'
+	@echo 'make bench    measure what the README says about speed, and hold the engine, look-ups of keys and pushes to their limits'
 	@echo 'make soak     ten minutes (SECONDS=600) of random changes, deaths and kills of the engine'
 	@echo 'make fuzz     a minute (SECONDS=60) of hostile input for each parser; needs cargo-fuzz and a nightly toolchain'
 	@echo 'make install  build for production and install to $(PREFIX)'
@@ -35,6 +35,7 @@ bench:
 	@.ci/test --test main -- --test-threads 1 six_tenths recorded second_push engine_killed gibibyte every_kind rolling_upgrade
 	@.ci/test --bench engine
 	@.ci/test --bench keys
+	@.ci/test --bench push
 
 # SEED repeats what was done, as the run printed it.
 SECONDS ?= 600
