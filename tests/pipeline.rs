@@ -29,7 +29,7 @@ use paas::pipeline::{
     BuildHistory, Builder, DeployRules, Permission, Platform, Progress, Push, PushError, PushId, PushOptions, Readable,
     Registry, Release, ReleaseState, Released, Tenancy, abandon, run,
 };
-use paas::store::{BoxedCause, SqliteStore, StorePath};
+use paas::store::{BoxedCause, LeaseAttempt, SqliteStore, StorePath};
 use tempfile::TempDir;
 
 use crate::support::builder::{TestBuilder, docker};
@@ -728,6 +728,44 @@ async fn the_second_push_waits_its_turn_and_says_for_whom() {
     second.says("-----> Waiting for alice's push of ");
     live_at(&second);
     assert_eq!(lab.release(2).await.previous_commit, Some(lab.release(1).await.commit));
+}
+
+#[tokio::test]
+async fn pushes_to_one_app_have_their_turn_in_the_order_in_which_they_came() {
+    let lab = Lab::serving(|_| {});
+    let app = app("true");
+    let held = lab.platform.store.try_lease(&Lab::app_path(), "bob's push of 3f2c1ab").await.unwrap();
+    let LeaseAttempt::Held(held) = held else { panic!("{held:?}") };
+    let (says, mut said) = tokio::sync::mpsc::unbounded_channel();
+    let mut pushes = Vec::new();
+    for number in 1..=4 {
+        app.write("number", number.to_string());
+        app.commit("on top of the last");
+        let (platform, says) = (lab.platform.clone(), says.clone());
+        let push = Lab::push_of(&app, PushOptions::default());
+        pushes.push(tokio::spawn(async move {
+            let say = |progress: Progress| {
+                if let Progress::Step(text) = progress {
+                    let _ = says.send(text);
+                }
+            };
+            let released = run(push.clone(), &platform, permission(&platform), &say).await;
+            let released = released.map_err(|error| error.reason())?;
+            let repository = Repository::open(&push.repository).unwrap();
+            repository.move_reference(&push.branch, released.branch_at.as_ref(), &push.commit, "pushed").unwrap();
+            Ok::<_, String>(released.number.get())
+        }));
+        // The next one comes when this one waits.
+        let text = said.recv().await.unwrap();
+        assert!(text.starts_with("Waiting for bob's push of 3f2c1ab"), "{text}");
+        assert_eq!(text.ends_with(&format!("; place {number} of the queue")), number > 1, "{text}");
+    }
+    drop(held);
+    let mut numbers = Vec::new();
+    for push in pushes {
+        numbers.push(push.await.unwrap());
+    }
+    assert_eq!(numbers, [Ok(1), Ok(2), Ok(3), Ok(4)]);
 }
 
 #[tokio::test]

@@ -53,12 +53,13 @@ use crate::model::{
     AppName, ByteSize, CommitId, ImageRef, OverQuota, Period, ProcessType, Quota, ReleaseNumber, Secret, TenantName,
     TokenId, UserName, in_full,
 };
-use crate::store::{BoxedCause, Holder, Lease, LeaseAttempt, Store, StoreError};
+use crate::store::{BoxedCause, Holder, Lease, Store, StoreError};
 use build_log::{Builds, Loan};
 use detached::Afterwards;
 pub(crate) use fault_point::reached;
 use places::Places;
 use post::TakeOver;
+use queue::{Queue, Step};
 use release::{Draft, Releases};
 
 pub use app_record::AppRecord;
@@ -496,17 +497,28 @@ fn describe(push: &Push) -> String {
 
 /// Takes the app for this push; whoever waits is told for whom.
 async fn lease(push: &Push, places: &Places, platform: &Platform, say: Say<'_>) -> Result<Lease, PushError> {
-    let who = describe(push);
-    let holder = match platform.store.try_lease(places.app(), &who).await? {
-        LeaseAttempt::Held(lease) => return Ok(lease),
-        LeaseAttempt::Busy(holder) if push.options.no_wait => return Err(PushError::Busy { holder }),
-        LeaseAttempt::Busy(holder) => holder,
-    };
+    let (who, store) = (describe(push), &*platform.store);
+    let queue = Queue { store, places: places.turn(), slots: 1 };
+    if let Some(turn) = queue.try_slot(&who).await? {
+        return Ok(turn);
+    }
+    let holder = store.lease_holder(places.app()).await?;
+    if push.options.no_wait {
+        return Err(PushError::Busy { holder });
+    }
+    let mut waiting = queue.join(who, platform.patience).await?;
     let patience = Period::from_secs(platform.patience.as_secs());
-    say(Progress::Step(format!("Waiting for {} (at most {patience})", describe_holder(holder.as_ref()))));
-    match platform.store.lease(places.app(), &who, platform.patience).await? {
-        LeaseAttempt::Held(lease) => Ok(lease),
-        LeaseAttempt::Busy(holder) => Err(PushError::Busy { holder }),
+    let behind = match waiting.place() {
+        1 => String::new(),
+        place => format!("; place {place} of the queue"),
+    };
+    say(Progress::Step(format!("Waiting for {} (at most {patience}){behind}", describe_holder(holder.as_ref()))));
+    loop {
+        match waiting.next().await? {
+            Step::MovedUp(place) => say(Progress::Detail(format!("place {place} of the queue"))),
+            Step::Served(turn) => return Ok(turn),
+            Step::OutOfPatience => return Err(PushError::Busy { holder: store.lease_holder(places.app()).await? }),
+        }
     }
 }
 

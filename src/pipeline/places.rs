@@ -52,11 +52,15 @@ impl Places {
     }
     /// The slots of the tenant's builds.
     pub(super) fn builds_of_tenant(tenant: &TenantName) -> QueuePlaces {
-        QueuePlaces(Self::tenants().join(tenant).join("builds"))
+        QueuePlaces::Below(Self::tenants().join(tenant).join("builds"))
     }
     /// The slots of all builds of this receive host. Should several share a store, each has a name to be put here.
     pub(super) fn builds_of_host() -> QueuePlaces {
-        QueuePlaces(StorePath::root().join("builds"))
+        QueuePlaces::Below(StorePath::root().join("builds"))
+    }
+    /// The app's own lease, and those who wait for it.
+    pub(super) fn turn(&self) -> QueuePlaces {
+        QueuePlaces::One(self.app.clone())
     }
     /// What was built for every key.
     pub(super) fn slugs() -> StorePath {
@@ -74,14 +78,23 @@ impl Places {
 
 /// The leases of slots, and of the queue before them; both are counted from 1.
 #[derive(Debug, Clone)]
-pub(super) struct QueuePlaces(StorePath);
+pub(super) enum QueuePlaces {
+    /// As many slots as are asked for.
+    Below(StorePath),
+    /// One slot, which is this place itself.
+    One(StorePath),
+}
 
 impl QueuePlaces {
     pub(super) fn slot(&self, number: u32) -> StorePath {
-        self.0.join(number)
+        match self {
+            Self::Below(place) => place.join(number),
+            Self::One(place) => place.clone(),
+        }
     }
     pub(super) fn waiting(&self, place: u32) -> StorePath {
-        self.0.join("waiting").join(place)
+        let (Self::Below(above) | Self::One(above)) = self;
+        above.join("waiting").join(place)
     }
 }
 
