@@ -92,7 +92,8 @@ async fn a_step_that_fails_is_told_in_dockers_words_and_nothing_is_left_but_the_
     project.write("paas.yml", format!("token: {token}\n"));
     project.commit("with a token");
     let outcome = lab.push(&project).await;
-    let reason = "build failed: The command '/bin/sh -c cat /x/paas.yml; exit 3' returned a non-zero code: 3";
+    let reason =
+        "build failed: The command '/bin/sh -c cat /x/paas.yml; exit 3' returned a non-zero code: 3; paas builds log 1";
     assert_eq!(outcome.reason(), reason);
     outcome.says("token: paas_dt_xxx");
     assert_eq!(lab.containers(), "");
@@ -105,7 +106,7 @@ async fn a_step_that_fails_is_told_in_dockers_words_and_nothing_is_left_but_the_
 async fn a_dockerfile_that_takes_too_long_is_ended_and_nothing_is_left() {
     let lab = Lab::building(|platform| platform.builder.timeout = Duration::from_secs(8));
     let outcome = lab.push(&with_dockerfile(&lab, "FROM BASE\nRUN echo one\nRUN echo waiting; sleep 600\n")).await;
-    assert_eq!(outcome.reason(), "build failed: the build was ended because it took longer than 8s");
+    assert_eq!(outcome.reason(), "build failed: the build was ended because it took longer than 8s; paas builds log 1");
     outcome.says("waiting");
     assert_eq!((lab.containers(), lab.images()), (String::new(), Vec::new()));
 }
