@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use report::Report;
+use report::{Part, Report};
 use support::crowd::fill_with_events;
 use support::engine::{TestEngine, probe_app};
 use support::events::Events;
@@ -41,22 +41,12 @@ use support::usage::Usage;
 /// What the engine may take, whatever it is given to do.
 const MEMORY_KIB: u64 = 64 << 10;
 
-/// A part of what is measured.
-type Part = fn(&mut Report);
-
 const PARTS: [(&str, Part); 4] =
     [("load", load), ("checked", checked), ("deaf_client", deaf_client), ("real_containers", real_containers)];
 
 /// All parts, or those that are named: `cargo bench --bench engine -- load`.
 fn main() -> ExitCode {
-    let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let mut report = Report::default();
-    for (name, part) in PARTS {
-        if named.is_empty() || named.iter().any(|named| named == name) {
-            part(&mut report);
-        }
-    }
-    report.end()
+    report::measure(&PARTS)
 }
 
 const MS: Duration = Duration::from_millis(1);

@@ -10,33 +10,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::support::builder::TestBuilder;
 use crate::support::figures::figure;
 use crate::support::laptop::Laptop;
+use crate::support::patience::eventually;
 use crate::support::platform::{Said, TestPlatform};
 use crate::support::project::{Project, Pushed};
-
-/// Far longer than anything here takes that goes well.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// An app whose `build` script is `script`.
-fn app(script: &str) -> Project {
-    let project = Project::empty();
-    project.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
-    project.write("build", script);
-    project.commit("first");
-    project
-}
-
-/// Waits until `found` gives something.
-#[track_caller]
-fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = found() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// A command that runs beside the test, in a process group of its own; all of it ends with this.
 struct Beside(Option<Child>);
@@ -98,7 +74,7 @@ fn a_build_is_seen_followed_and_cancelled_from_another_laptop_and_read_after_the
     let _ = builds(&bob, &["log"]).fails(3, &["nothing was built of `shop`"]);
     let _ = builds(&bob, &["cancel"]).fails(3, &["no build of `shop` is under way"]);
 
-    let slow = app("echo it has begun\nsleep 600\n");
+    let slow = Project::built_by("echo it has begun\nsleep 600\n");
     let pushed = push(&slow, &alice, &remote);
     eventually("the build is listed", || (states(&bob) == [(1, "running".to_owned())]).then_some(()));
     let mut follow = carol.command();
@@ -149,7 +125,7 @@ fn a_build_that_waits_for_its_turn_is_queued_and_can_be_cancelled() {
     let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
     let _ = alice.paas(["tenant", "create", "dev"]).ok();
     let _ = alice.paas(["tenant", "quota", "set", "dev", "--builds", "1"]).ok();
-    let (first, second) = (app("sleep 600\n"), app("echo never\n"));
+    let (first, second) = (Project::built_by("sleep 600\n"), Project::built_by("echo never\n"));
     let building = push(&first, &alice, &platform.remote("dev", "wiki"));
     eventually("the first builds", || (!platform.builds().is_empty()).then_some(()));
     let waiting = push(&second, &alice, &platform.remote("dev", "shop"));
@@ -171,7 +147,7 @@ fn the_first_line_comes_within_a_second_of_the_pack() {
     let platform = TestPlatform::start_with(&[("PAAS_BUILD_IMAGE", builder.name())]);
     let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
     let _ = alice.paas(["tenant", "create", "dev"]).ok();
-    let slow = app("echo it has begun\nsleep 600\n");
+    let slow = Project::built_by("echo it has begun\nsleep 600\n");
     let mut git = slow.command();
     git.env("GIT_SSH_COMMAND", alice.ssh()).args(["push", "--progress", &platform.remote("dev", "shop"), "HEAD:main"]);
     let mut pushed = Beside::start(&mut git);
@@ -196,7 +172,7 @@ fn a_build_that_waits_for_a_slot_of_the_host_is_told_its_place_and_moves_up() {
     for tenant in ["dev", "prod"] {
         let _ = alice.paas(["tenant", "create", tenant]).ok();
     }
-    let (slow, quick) = (app("sleep 600\n"), app("true\n"));
+    let (slow, quick) = (Project::built_by("sleep 600\n"), Project::built_by("true\n"));
     let building = push(&slow, &alice, &platform.remote("prod", "wiki"));
     eventually("the first builds", || (!platform.builds().is_empty()).then_some(()));
     let log = |tenant, app| {
@@ -225,7 +201,7 @@ fn a_build_whose_push_was_killed_is_told_as_abandoned_and_its_follower_ends() {
     let platform = TestPlatform::start_with(&[("PAAS_BUILD_IMAGE", builder.name())]);
     let alice = Laptop::of("alice", platform.key_of("alice"), &platform);
     let _ = alice.paas(["tenant", "create", "dev"]).ok();
-    let slow = app("echo it has begun\nsleep 600\n");
+    let slow = Project::built_by("echo it has begun\nsleep 600\n");
     let pushed = push(&slow, &alice, &platform.remote("dev", "shop"));
     eventually("the build is listed", || (states(&alice) == [(1, "running".to_owned())]).then_some(()));
     let mut follow = alice.command();
@@ -251,7 +227,7 @@ fn a_follower_is_sent_away_when_they_may_not_read_any_more_and_is_nothing_on_the
     for name in ["bob", "carol"] {
         let _ = alice.paas(["tenant", "members", "add", "--tenant", "dev", name, "--role", "viewer"]).ok();
     }
-    let chatty = app("while true; do echo tick; sleep 0.1; done\n");
+    let chatty = Project::built_by("while true; do echo tick; sleep 0.1; done\n");
     let pushed = push(&chatty, &alice, &platform.remote("dev", "shop"));
     eventually("the build is listed", || (states(&alice) == [(1, "running".to_owned())]).then_some(()));
     let words = "builds log --follow --tenant dev --app shop";

@@ -1,40 +1,15 @@
 //! `git push -o detach`: it is accepted, and goes on without its client.
 
-use std::time::{Duration, Instant};
-
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::builder::TestBuilder;
 use crate::support::laptop::Laptop;
+use crate::support::patience::eventually;
 use crate::support::platform::{Said, TestPlatform};
 use crate::support::project::{Project, Pushed};
 
-/// Far longer than anything here takes that goes well.
-const PATIENCE: Duration = Duration::from_mins(1);
-
 /// A build that goes on until [`Host::let_go`].
 const HELD: &str = "echo it has begun\nwhile [ ! -e /tmp/cache/go ]; do sleep 0.1; done\n";
-
-#[track_caller]
-fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = found() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// An app whose `build` script is `script`.
-fn app(script: &str) -> Project {
-    let project = Project::empty();
-    project.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
-    project.write("build", script);
-    project.commit("first");
-    project
-}
 
 struct Host {
     platform: TestPlatform,
@@ -91,7 +66,7 @@ fn builds(laptop: &Laptop<'_>, words: &[&str]) -> Said {
 fn a_detached_push_returns_with_the_number_of_its_build_and_serves_later() {
     let host = Host::start();
     let alice = host.alice();
-    let project = app(HELD);
+    let project = Project::built_by(HELD);
     let commit = project.git(["rev-parse", "HEAD"]).trim().to_owned();
     let pushed = host.push(&project, &alice, &["-o", "detach", "HEAD:main"]);
     assert!(pushed.accepted, "{}\n{}", pushed.porcelain, pushed.output);
@@ -136,13 +111,13 @@ fn a_detached_push_returns_with_the_number_of_its_build_and_serves_later() {
 fn a_detached_push_is_refused_cancelled_and_told_of_like_any_other() {
     let host = Host::start();
     let alice = host.alice();
-    let bad = app("true");
+    let bad = Project::built_by("true");
     bad.write("Procfile", "web run\n");
     bad.commit("no colon");
     host.push(&bad, &alice, &["-o", "detach", "HEAD:main"]).is_rejected_with("Procfile");
     assert!(!host.platform.home().join("repositories/dev/shop.git").exists());
 
-    let project = app(HELD);
+    let project = Project::built_by(HELD);
     assert!(host.push(&project, &alice, &["-o", "detach", "HEAD:main"]).accepted);
     let _ = builds(&alice, &["cancel"]).ok();
     let cancelled = builds(&alice, &["log", "-f", "1"]).ok();
@@ -150,7 +125,7 @@ fn a_detached_push_is_refused_cancelled_and_told_of_like_any_other() {
     let gone = || (!host.platform.home().join("repositories/dev/shop.git").exists()).then_some(());
     eventually("a repository that holds nothing is gone", gone);
 
-    let deaf = app("true");
+    let deaf = Project::built_by("true");
     deaf.write("Procfile", "web: false\n");
     deaf.commit("it does not stay");
     assert!(host.push(&deaf, &alice, &["-o", "detach", "HEAD:main"]).accepted);
@@ -165,7 +140,7 @@ fn a_detached_push_is_refused_cancelled_and_told_of_like_any_other() {
 fn what_a_killed_detached_push_left_is_healed_by_the_next_push() {
     let host = Host::start();
     let alice = host.alice();
-    let project = app(HELD);
+    let project = Project::built_by(HELD);
     assert!(host.push(&project, &alice, &["-o", "detach", "HEAD:main"]).accepted);
     eventually("it builds", || (!host.platform.builds().is_empty()).then_some(()));
     kill_process(host.detached().expect("it goes on"), Signal::KILL).unwrap();
@@ -185,7 +160,7 @@ fn what_a_killed_detached_push_left_is_healed_by_the_next_push() {
 fn a_push_from_a_shallow_clone_is_followed_to_its_end_and_says_so() {
     let host = Host::start();
     let alice = host.alice();
-    let project = app("true");
+    let project = Project::built_by("true");
     project.commit("second");
     let clone = Project::empty();
     let from = format!("file://{}", project.path().display());
@@ -202,7 +177,7 @@ fn whoever_has_a_deploy_token_alone_may_detach_a_push_too() {
     let alice = host.alice();
     let bob = Laptop::of("bob", host.platform.key_of("bob"), &host.platform);
     let made = alice.paas(["apps", "token", "create", "--tenant", "dev", "--app", "shop", "--json"]).ok();
-    let project = app("true");
+    let project = Project::built_by("true");
     project.write("paas.yml", format!("token: {}\n", made.json()["token"].as_str().unwrap()));
     let commit = project.commit("with a token");
     let pushed = host.push(&project, &bob, &["-o", "detach", "HEAD:main"]);

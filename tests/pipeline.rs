@@ -26,15 +26,16 @@ use paas::marathon::{
 };
 use paas::model::{ByteSize, ImageRef, Quota, ReleaseNumber};
 use paas::pipeline::{
-    BuildHistory, Builder, DeployRules, Permission, Platform, Progress, Push, PushError, PushId, PushOptions, Readable,
-    Registry, Release, ReleaseState, Released, Tenancy, abandon, run,
+    BuildHistory, Permission, Platform, Progress, Push, PushError, PushId, PushOptions, Readable, Registry, Release,
+    ReleaseState, Released, Tenancy, abandon, run,
 };
-use paas::store::{BoxedCause, LeaseAttempt, SqliteStore, StorePath};
+use paas::store::{BoxedCause, LeaseAttempt, StorePath};
 use tempfile::TempDir;
 
 use crate::support::builder::{TestBuilder, docker};
 use crate::support::checking_proxy::CheckingProxy;
 use crate::support::http::{address_of, get};
+use crate::support::pipeline::{platform, remove_from_docker};
 use crate::support::project::Project;
 use crate::support::registry::TestRegistry;
 
@@ -150,27 +151,7 @@ impl Lab {
 
     fn with(home: TempDir, marathon: &str, engine: Option<Engine>, change: impl FnOnce(&mut Platform)) -> Self {
         let builder = TestBuilder::make();
-        let mut platform = Platform {
-            store: Arc::new(SqliteStore::open(&home.path().join("store")).unwrap()),
-            docker: Docker::at(Socket("/var/run/docker.sock".into())),
-            home_label: home.path().display().to_string(),
-            registry: None,
-            tenancy: Tenancy { marathon: Client::new(marathon, None).unwrap(), quota: Quota::default() },
-            readable: Readable::nothing(),
-            builder: Builder {
-                image: builder.name().to_owned(),
-                ca_bundle: None,
-                timeout: Duration::from_mins(1),
-                memory: ByteSize::mib(256),
-                cpus: None,
-                processes: 64,
-                free: ByteSize::mib(1),
-            },
-            deploy: DeployRules { deadline: Duration::from_mins(1), settle: Duration::from_millis(500), retries: 1 },
-            parallel: NonZeroU32::new(16).unwrap(),
-            patience: Duration::from_mins(1),
-            build_logs: home.path().join("logs"),
-        };
+        let mut platform = platform(home.path(), &builder, Client::new(marathon, None).unwrap());
         change(&mut platform);
         Self { home, platform, builder, engine, proxy: None }
     }
@@ -241,19 +222,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         // First the engine, which would start again what goes.
         drop(self.engine.take());
-        // By label, so that also what a failing test left goes; each fails only when there is nothing.
-        let filter = self.filter();
-        for (list, remove) in [
-            (vec!["ps", "--all", "--quiet"], vec!["rm", "--force", "--volumes"]),
-            (vec!["images", "--quiet"], vec!["rmi", "--force"]),
-            (vec!["volume", "ls", "--quiet"], vec!["volume", "rm", "--force"]),
-        ] {
-            let listed = Command::new("docker").args(list).args(["--filter", &filter]).output();
-            let ids = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-            if !ids.trim().is_empty() {
-                let _ = Command::new("docker").args(remove).args(ids.split_whitespace()).output();
-            }
-        }
+        remove_from_docker(self.home.path());
         if let Some(proxy) = self.proxy.take()
             && !std::thread::panicking()
         {
@@ -262,23 +231,15 @@ impl Drop for Lab {
     }
 }
 
-/// An app whose `build` script is `script`.
-fn app(script: &str) -> Project {
-    let project = Project::empty();
-    project.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
-    project.write("build", script);
-    project.commit("first");
-    project
-}
-
 #[tokio::test]
 async fn a_build_is_one_layer_on_the_builder_and_carries_nothing_of_the_build() {
     let lab = Lab::building(|platform| {
         platform.builder.ca_bundle = Some("/etc/ssl/certs/ca-certificates.crt".into());
     });
-    let app =
-        app("test -s \"$SSL_CERT_FILE\" && test \"$PIP_CERT\" = \"$SSL_CERT_FILE\" && echo certificates are there\n\
-                   echo kept > /tmp/cache/kept; echo made > made");
+    let app = Project::built_by(
+        "test -s \"$SSL_CERT_FILE\" && test \"$PIP_CERT\" = \"$SSL_CERT_FILE\" && echo certificates are there\n\
+                   echo kept > /tmp/cache/kept; echo made > made",
+    );
     let outcome = lab.push(&app).await;
     outcome.says("certificates are there");
     let images = lab.images();
@@ -303,7 +264,9 @@ async fn a_build_is_one_layer_on_the_builder_and_carries_nothing_of_the_build() 
 #[tokio::test]
 async fn the_cache_is_kept_between_the_builds_of_an_app() {
     let lab = Lab::new();
-    let app = app("cat /tmp/cache/kept 2>/dev/null || echo nothing kept; echo from the first > /tmp/cache/kept");
+    let app = Project::built_by(
+        "cat /tmp/cache/kept 2>/dev/null || echo nothing kept; echo from the first > /tmp/cache/kept",
+    );
     lab.push(&app).await.says("nothing kept");
     app.write("more", "x");
     app.commit("second");
@@ -315,7 +278,7 @@ async fn the_cache_is_kept_between_the_builds_of_an_app() {
 #[tokio::test]
 async fn the_same_tree_again_builds_nothing() {
     let lab = Lab::new();
-    let app = app("echo built anew");
+    let app = Project::built_by("echo built anew");
     lab.push(&app).await.says("built anew");
     app.commit("the same tree, another commit");
     let again = lab.push(&app).await;
@@ -328,7 +291,9 @@ async fn the_same_tree_again_builds_nothing() {
 #[tokio::test]
 async fn a_failed_build_leaves_its_log_and_nothing_else() {
     let lab = Lab::new();
-    let outcome = lab.push(&app("printf 'red \\033[31mcolour\\033[0m\\033[2J\\n'; echo to stderr >&2; exit 7")).await;
+    let outcome = lab
+        .push(&Project::built_by("printf 'red \\033[31mcolour\\033[0m\\033[2J\\n'; echo to stderr >&2; exit 7"))
+        .await;
     assert_eq!(outcome.reason(), "build failed: the build exited with status 7; paas builds log 1");
     outcome.says("red \u{1b}[31mcolour\u{1b}[0m\n");
     assert_eq!(lab.containers(), "");
@@ -341,7 +306,7 @@ async fn a_failed_build_leaves_its_log_and_nothing_else() {
 #[tokio::test]
 async fn no_build_begins_on_a_disk_that_is_nearly_full() {
     let lab = Lab::building(|platform| platform.builder.free = ByteSize::mib(1 << 40));
-    let outcome = lab.push(&app("true")).await;
+    let outcome = lab.push(&Project::built_by("true")).await;
     let reason = outcome.reason();
     assert!(reason.starts_with("build failed: only ") && reason.contains(" are free on the disk of /"), "{reason}");
     assert!(!outcome.text().contains("Building"), "{}", outcome.text());
@@ -351,7 +316,7 @@ async fn no_build_begins_on_a_disk_that_is_nearly_full() {
 #[tokio::test]
 async fn a_build_ends_when_its_time_is_over() {
     let lab = Lab::building(|platform| platform.builder.timeout = Duration::from_secs(1));
-    let outcome = lab.push(&app("echo waiting; sleep 600")).await;
+    let outcome = lab.push(&Project::built_by("echo waiting; sleep 600")).await;
     assert_eq!(outcome.reason(), "build failed: the build was ended because it took longer than 1s; paas builds log 1");
     assert_eq!(lab.containers(), "");
 }
@@ -359,7 +324,7 @@ async fn a_build_ends_when_its_time_is_over() {
 #[tokio::test]
 async fn a_build_that_is_cancelled_when_its_slug_is_there_already_leaves_none() {
     let lab = Lab::new();
-    let project = app("true");
+    let project = Project::built_by("true");
     let push = Lab::push_of(&project, PushOptions::default());
     let (store, logs) = (Arc::clone(&lab.platform.store), lab.platform.build_logs.clone());
     let (tenant, app) = (push.tenant.clone(), push.app.clone());
@@ -386,7 +351,7 @@ async fn a_build_that_is_cancelled_when_its_slug_is_there_already_leaves_none() 
 #[tokio::test]
 async fn a_build_that_needs_too_much_memory_is_told_so() {
     let lab = Lab::building(|platform| platform.builder.memory = ByteSize::mib(16));
-    let outcome = lab.push(&app("head -c 100m /dev/zero | tail | wc -c; exit 1")).await;
+    let outcome = lab.push(&Project::built_by("head -c 100m /dev/zero | tail | wc -c; exit 1")).await;
     let reason = outcome.reason();
     assert!(reason.contains("16 MiB of memory"), "{reason}\n{}", outcome.text());
 }
@@ -395,7 +360,7 @@ async fn a_build_that_needs_too_much_memory_is_told_so() {
 async fn a_build_has_no_docker_no_privilege_and_cannot_gain_any() {
     let lab = Lab::new();
     let outcome = lab
-        .push(&app("test ! -e /var/run/docker.sock && grep -E 'CapEff|NoNewPrivs' /proc/self/status; mount -t tmpfs x /mnt || true"))
+        .push(&Project::built_by("test ! -e /var/run/docker.sock && grep -E 'CapEff|NoNewPrivs' /proc/self/status; mount -t tmpfs x /mnt || true"))
         .await;
     outcome.says("NoNewPrivs:\t1");
     // CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, KILL 5, SETGID 6, SETUID 7.
@@ -405,7 +370,7 @@ async fn a_build_has_no_docker_no_privilege_and_cannot_gain_any() {
 #[tokio::test]
 async fn abandoning_a_push_ends_its_build_and_frees_the_app() {
     let lab = Lab::new();
-    let app = app("echo started; sleep 600");
+    let app = Project::built_by("echo started; sleep 600");
     let push = Lab::push_of(&app, PushOptions::default());
     let id = push.push.clone();
     let (started, mut seen) = tokio::sync::mpsc::unbounded_channel();
@@ -430,7 +395,7 @@ async fn abandoning_a_push_ends_its_build_and_frees_the_app() {
 #[tokio::test]
 async fn a_push_that_is_dropped_leaves_no_container() {
     let lab = Lab::new();
-    let app = app("echo started; sleep 600");
+    let app = Project::built_by("echo started; sleep 600");
     let push = Lab::push_of(&app, PushOptions::default());
     let (started, mut seen) = tokio::sync::mpsc::unbounded_channel();
     let say = move |progress: Progress| {
@@ -718,7 +683,7 @@ async fn one_after_the_other(lab: &Lab, first: Push, second: Push) -> (Outcome, 
 #[tokio::test]
 async fn the_second_push_waits_its_turn_and_says_for_whom() {
     let lab = Lab::serving(|_| {});
-    let app = app("sleep 1");
+    let app = Project::built_by("sleep 1");
     let first = Lab::push_of(&app, PushOptions::default());
     app.write("more", "x");
     app.commit("on top of the first");
@@ -733,7 +698,7 @@ async fn the_second_push_waits_its_turn_and_says_for_whom() {
 #[tokio::test]
 async fn pushes_to_one_app_have_their_turn_in_the_order_in_which_they_came() {
     let lab = Lab::serving(|_| {});
-    let app = app("true");
+    let app = Project::built_by("true");
     let held = lab.platform.store.try_lease(&Lab::app_path(), "bob's push of 3f2c1ab").await.unwrap();
     let LeaseAttempt::Held(held) = held else { panic!("{held:?}") };
     let (says, mut said) = tokio::sync::mpsc::unbounded_channel();
@@ -771,7 +736,7 @@ async fn pushes_to_one_app_have_their_turn_in_the_order_in_which_they_came() {
 #[tokio::test]
 async fn a_push_that_would_undo_the_one_it_waited_for_is_refused_before_it_builds() {
     let lab = Lab::serving(|_| {});
-    let app = app("sleep 1");
+    let app = Project::built_by("sleep 1");
     let first = Lab::push_of(&app, PushOptions::default());
     app.git(["commit", "--quiet", "--amend", "-m", "instead of the first"]);
     let second = Lab::push_of(&app, PushOptions::default());
@@ -785,7 +750,7 @@ async fn a_push_that_would_undo_the_one_it_waited_for_is_refused_before_it_build
 #[tokio::test]
 async fn a_build_over_the_tenants_quota_waits_until_another_one_has_ended() {
     let lab = Lab::serving(|platform| platform.tenancy.quota.builds = NonZeroU32::new(1));
-    let (shop, wiki) = (app("sleep 1"), app("true"));
+    let (shop, wiki) = (Project::built_by("sleep 1"), Project::built_by("true"));
     let first = Lab::push_of(&shop, PushOptions::default());
     let second = Push { app: "wiki".parse().unwrap(), ..Lab::push_of(&wiki, PushOptions::default()) };
     let impatient = PushOptions { no_wait: true, ..PushOptions::default() };
@@ -819,7 +784,7 @@ async fn a_build_over_the_tenants_quota_waits_until_another_one_has_ended() {
 #[tokio::test]
 async fn a_push_deploys_by_what_the_tenant_has_when_its_build_has_ended() {
     let lab = Lab::serving(|_| {});
-    let project = app("true");
+    let project = Project::built_by("true");
     let elsewhere = Tenancy { marathon: Client::new("http://127.0.0.1:1", None).unwrap(), quota: Quota::default() };
     let platform = Platform { tenancy: elsewhere, ..lab.platform.clone() };
     let push = || Lab::push_of(&project, PushOptions::default());

@@ -1,20 +1,16 @@
 //! The verdict on a release, against what a real Marathon was seen to say: played back to a whole push, whose deadline is
 //! far away, so that whatever ends before it ended by its verdict.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use paas::docker::{Docker, Socket};
 use paas::git::Repository;
 use paas::marathon::Client;
-use paas::model::{ByteSize, Quota};
-use paas::pipeline::{
-    Builder, DeployRules, Permission, Platform, Progress, Push, PushId, PushOptions, Readable, Tenancy, run,
-};
-use paas::store::SqliteStore;
+use paas::pipeline::{DeployRules, Permission, Platform, Progress, Push, PushId, PushOptions, run};
 use tempfile::TempDir;
 
 use crate::support::builder::TestBuilder;
+use crate::support::pipeline::platform;
 use crate::support::project::Project;
 use crate::support::scripted_marathon::{Act, Recording, ScriptedMarathon};
 
@@ -47,27 +43,9 @@ impl Lab {
         let (home, builder) = (tempfile::tempdir().unwrap(), TestBuilder::make());
         let marathon = ScriptedMarathon::playing(acts, OUTPUT);
         let client = Client::new(&marathon.url(), None).unwrap();
-        let platform = Platform {
-            store: Arc::new(SqliteStore::open(&home.path().join("store")).unwrap()),
-            docker: Docker::at(Socket("/var/run/docker.sock".into())),
-            home_label: home.path().display().to_string(),
-            registry: None,
-            tenancy: Tenancy { marathon: client, quota: Quota::default() },
-            readable: Readable::nothing(),
-            parallel: std::num::NonZeroU32::MIN,
-            builder: Builder {
-                image: builder.name().to_owned(),
-                ca_bundle: None,
-                timeout: Duration::from_mins(1),
-                memory: ByteSize::mib(256),
-                cpus: None,
-                processes: 64,
-                free: ByteSize::mib(1),
-            },
-            deploy: DeployRules { deadline: DEADLINE, settle: Duration::from_secs(1), retries: RETRIES },
-            patience: Duration::from_mins(1),
-            build_logs: home.path().join("logs"),
-        };
+        let ours = platform(home.path(), &builder, client);
+        let deploy = DeployRules { deadline: DEADLINE, settle: Duration::from_secs(1), retries: RETRIES };
+        let platform = Platform { deploy, ..ours };
         let project = Project::empty();
         project.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
         project.commit("first");

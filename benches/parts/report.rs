@@ -6,6 +6,19 @@ use std::time::Duration;
 use crate::support::figures::figure;
 use crate::support::times::ms;
 
+/// A part of what is measured.
+pub type Part = fn(&mut Report);
+
+/// Measures all parts, or those that the command line names, and says how the program ends.
+pub fn measure(parts: &[(&str, Part)]) -> ExitCode {
+    let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let mut report = Report::default();
+    for (_, part) in parts.iter().filter(|(name, _)| named.is_empty() || named.iter().any(|named| named == name)) {
+        part(&mut report);
+    }
+    report.end()
+}
+
 /// The limits that were broken, by what was measured.
 #[derive(Default)]
 pub struct Report {

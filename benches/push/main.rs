@@ -29,10 +29,7 @@ mod support {
 
 use std::process::ExitCode;
 
-use report::Report;
-
-/// A part of what is measured.
-type Part = fn(&mut Report);
+use report::Part;
 
 const PARTS: [(&str, Part); 8] = [
     ("local", single::without_registry),
@@ -47,12 +44,5 @@ const PARTS: [(&str, Part); 8] = [
 
 /// All parts, or those that are named: `cargo bench --bench push -- local`.
 fn main() -> ExitCode {
-    let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let mut report = Report::default();
-    for (name, part) in PARTS {
-        if named.is_empty() || named.iter().any(|named| named == name) {
-            part(&mut report);
-        }
-    }
-    report.end()
+    report::measure(&PARTS)
 }

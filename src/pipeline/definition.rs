@@ -10,6 +10,10 @@ use crate::marathon::{
 };
 use crate::model::{AppName, ProcessType};
 
+/// Whose release it is; with [`RELEASE_LABEL`], nobody else's apps have it.
+pub(super) const APP_LABEL: &str = "paas.app";
+pub(super) const RELEASE_LABEL: &str = "paas.release";
+
 /// The group of an app.
 pub(super) fn group_id(app: &AppName) -> PathId {
     PathId::resolve(app.as_str(), &PathId::root()).expect("an app's name is a DNS label")
@@ -108,9 +112,9 @@ pub(super) fn environment(release: &Release, name: &ProcessType) -> BTreeMap<Str
 fn labels(release: &Release, name: &ProcessType) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
         ("paas.tenant".to_owned(), release.tenant.to_string()),
-        ("paas.app".to_owned(), release.app.to_string()),
+        (APP_LABEL.to_owned(), release.app.to_string()),
         ("paas.process".to_owned(), name.to_string()),
-        ("paas.release".to_owned(), release.number.to_string()),
+        (RELEASE_LABEL.to_owned(), release.number.to_string()),
         ("paas.commit".to_owned(), release.commit.to_string()),
     ]);
     if name.as_str() == WEB {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::definition::{definitions, group_id};
+use super::definition::{APP_LABEL, RELEASE_LABEL, definitions, group_id};
 use super::deploy::DeployError;
 use super::release::Release;
 use crate::marathon::{Client, ClientError, DeploymentId, DeploymentResult, GroupUpdate, PathId};
@@ -83,7 +83,7 @@ async fn taken(client: &Client, release: &Release) -> Option<DeploymentResult> {
     for deployment in client.deployments().await.ok()? {
         for affected in deployment.affected_apps.iter().filter(|id| id.segments().first() == group.segments().first()) {
             let found = client.app(affected).await.ok()?;
-            if found.is_some_and(|found| found.app.labels.get("paas.release") == Some(&number)) {
+            if found.is_some_and(|found| found.app.labels.get(RELEASE_LABEL) == Some(&number)) {
                 return Some(DeploymentResult { deployment_id: deployment.id, version: deployment.version });
             }
         }
@@ -114,7 +114,7 @@ async fn is_ours(client: &Client, app: &AppName, group: &PathId, affected: &Path
     match led(ELECTION, || client.app(affected)).await {
         Ok(Some(found)) => {
             let labels = &found.app.labels;
-            labels.get("paas.app").is_some_and(|name| name == app.as_str()) && labels.contains_key("paas.release")
+            labels.get(APP_LABEL).is_some_and(|name| name == app.as_str()) && labels.contains_key(RELEASE_LABEL)
         }
         // It is being taken back.
         Ok(None) => true,

@@ -4,7 +4,7 @@
 //! hears nothing of it, and it is built anew. What is taken is given an image of the tenant's own, with the same layers:
 //! the other tenant may be deleted with all its images.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ async fn own_copy(image: &ImageId, slug: &SlugKey, push: &Push, platform: &Platf
         dockerfile: "Dockerfile",
         target: None,
         arguments: BTreeMap::new(),
-        labels: labels_with(push, platform, more) as HashMap<_, _>,
+        labels: labels_with(push, platform, more),
         memory_bytes: platform.builder.memory.get(),
         cpus: None,
         no_cache: false,

@@ -175,11 +175,10 @@ async fn deploy(run: &HookRun, order: &Order, wire: &Wire, kept: &Mutex<Option<S
     };
     let deployed = async {
         let options = admission::options(&order.options).map_err(Refusal::short)?;
-        let target = Target { path: order.repository.clone(), token: order.token.clone(), claim: None };
-        let repository = git::Repository::open(&order.repository)
+        let target = Target::at(order.repository.clone(), order.token.clone(), None)
             .map_err(|error| Refusal::of("the repository cannot be opened".to_owned(), &error))?;
         let update = RefUpdate { old: order.old.clone(), new: Some(order.commit.clone()), name: order.name.clone() };
-        run.deploy(&update, &order.commit, options, &target, &repository, &terminal, &go_on_alone).await
+        run.deploy(&update, &order.commit, options, &target, &terminal, &go_on_alone).await
     };
     match deployed.await {
         Ok(mover) => Answer::Deployed(mover),

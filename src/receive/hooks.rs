@@ -106,11 +106,10 @@ impl HookRun {
         // A hook that outlives its session still needs the repository.
         let claim = git::Claim::on(&self.repository)?;
         let target = match self.push.way {
-            Way::Door => Target { path: self.repository.clone(), token: None, claim: None },
+            Way::Door => Target::at(self.repository.clone(), None, None)?,
             Way::Letterbox => self.delivered(&mut updates).await?,
         };
-        let repository = git::Repository::open(&target.path)?;
-        let has_main = repository.reference("refs/heads/main")?.is_some();
+        let has_main = target.repository.reference("refs/heads/main")?.is_some();
         let deploy_branch = admission::deploy_branch(&updates, has_main);
         let texts = options;
         let options = admission::options(&texts);
@@ -118,9 +117,7 @@ impl HookRun {
         for update in &updates {
             let answer = match &options {
                 Err(reason) => Answer::Refused(reason.clone()),
-                Ok(options) => {
-                    self.decide(update, deploy_branch, *options, &texts, &target, &repository, &terminal).await
-                }
+                Ok(options) => self.decide(update, deploy_branch, *options, &texts, &target, &terminal).await,
             };
             self.note(update, &answer);
             answer.write(&update.name, output)?;
@@ -153,7 +150,7 @@ impl HookRun {
             }
         }
         self.shallow.as_ref().map_or(Ok(()), |_| std::fs::remove_file(&list))?;
-        Ok(Target { path, token, claim: Some(claim) })
+        Ok(Target { path, repository, token, claim: Some(claim) })
     }
 
     pub(super) fn note(&self, update: &RefUpdate, answer: &Answer) {
@@ -170,7 +167,6 @@ impl HookRun {
         AuditLog::in_directory(&self.settings.home.audit()).note(&event);
     }
 
-    #[allow(clippy::too_many_arguments, reason = "they are a push's own, and this is the one place that has them all")]
     async fn decide<W: Write + Send>(
         &self,
         update: &RefUpdate,
@@ -178,7 +174,6 @@ impl HookRun {
         options: PushOptions,
         texts: &[String],
         target: &Target,
-        repository: &git::Repository,
         terminal: &Terminal<W>,
     ) -> Answer {
         match admission::admit(update, deploy_branch) {
@@ -202,7 +197,7 @@ impl HookRun {
                         leave_the_group();
                     }
                 };
-                match self.deploy(update, &commit, options, target, repository, terminal, &passed).await {
+                match self.deploy(update, &commit, options, target, terminal, &passed).await {
                     Ok(mover) => Answer::Deployed(mover),
                     Err(Refusal { reason, explanation }) => {
                         terminal.refuse(&explanation);
@@ -238,14 +233,12 @@ impl HookRun {
     }
 
     /// `passed` hears of each step before anybody is told.
-    #[allow(clippy::too_many_arguments, reason = "they are a push's own, and this is the one place that has them all")]
     pub(super) async fn deploy<W: Write + Send>(
         &self,
         update: &RefUpdate,
         commit: &CommitId,
         options: PushOptions,
         target: &Target,
-        repository: &git::Repository,
         terminal: &Terminal<W>,
         passed: &(dyn Fn(&Progress) + Send + Sync),
     ) -> Result<Mover, Refusal> {
@@ -288,13 +281,15 @@ impl HookRun {
         }
         // Only now does the ref move, and by our own hand: git may be gone with its client.
         let message = format!("push by {}", self.push.who.user);
-        repository.move_reference(&update.name, released.branch_at.as_ref(), commit, &message).map_err(|error| {
-            let why = match &error {
-                GitError::Moved { .. } => "the branch was moved by somebody else",
-                _ => "the branch could not be moved; push again, and nothing is built anew",
-            };
-            Refusal::of(format!("the release serves, but {why}"), &error)
-        })?;
+        target.repository.move_reference(&update.name, released.branch_at.as_ref(), commit, &message).map_err(
+            |error| {
+                let why = match &error {
+                    GitError::Moved { .. } => "the branch was moved by somebody else",
+                    _ => "the branch could not be moved; push again, and nothing is built anew",
+                };
+                Refusal::of(format!("the release serves, but {why}"), &error)
+            },
+        )?;
         reached!(RefMoved, self.push.repository.app, self.settings.home.path());
         Ok(mover)
     }
@@ -303,10 +298,17 @@ impl HookRun {
 /// The app's repository, and by what it is pushed to.
 pub(super) struct Target {
     pub(super) path: PathBuf,
+    repository: git::Repository,
     /// The deploy token, when the push has one and needs it.
     pub(super) token: Option<Secret>,
     /// On that repository, when it is not the one that git received the push in.
-    pub(super) claim: Option<git::Claim>,
+    claim: Option<git::Claim>,
+}
+
+impl Target {
+    pub(super) fn at(path: PathBuf, token: Option<Secret>, claim: Option<git::Claim>) -> Result<Self, GitError> {
+        Ok(Self { repository: git::Repository::open(&path)?, path, token, claim })
+    }
 }
 
 /// What git is told of one ref.

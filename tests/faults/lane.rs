@@ -12,10 +12,10 @@ use std::time::Duration;
 use paas::docker::{Docker, Socket};
 use paas::git::Repository;
 use paas::marathon::Client;
-use paas::model::{AppName, ByteSize, CommitId, Quota};
+use paas::model::{AppName, CommitId, Quota};
 use paas::pipeline::{
-    BuildHistory, Builder, DeployRules, Keep, Permission, Platform, Progress, Push, PushId, PushOptions, Readable,
-    Registry, Sweep, Tenancy,
+    BuildHistory, DeployRules, Keep, Permission, Platform, Progress, Push, PushId, PushOptions, Registry, Sweep,
+    Tenancy,
 };
 use paas::store::{SqliteStore, Store as _, StorePath};
 use tempfile::TempDir;
@@ -23,6 +23,7 @@ use tempfile::TempDir;
 use crate::support::builder::{TestBuilder, docker};
 use crate::support::door::Door;
 use crate::support::http::{address_of, get};
+use crate::support::pipeline::{platform, remove_from_docker};
 use crate::support::project::Project;
 use crate::support::small_disk::SmallDisk;
 
@@ -195,30 +196,19 @@ impl Lane {
         // Room for anything, so that Marathon is asked what runs, and refuses nothing.
         let quota = Quota { apps: Some(50), ..Quota::default() };
         let marathon = Client::new(&format!("http://{}", self.marathon.address()), None).unwrap().patient(PATIENCE);
+        let ours = platform(self.home(), &self.builder, marathon.clone());
         Platform {
-            store: Arc::new(self.store()),
             docker: Docker::at(Socket(self.docker.socket().to_owned())),
-            home_label: self.home().display().to_string(),
             registry: Some(Registry {
                 host: self.registry.address().to_string(),
                 credentials: None,
                 patience: PATIENCE,
             }),
             tenancy: Tenancy { marathon, quota },
-            readable: Readable::nothing(),
-            parallel: std::num::NonZeroU32::new(16).unwrap(),
-            builder: Builder {
-                image: self.builder.name().to_owned(),
-                ca_bundle: None,
-                timeout: Duration::from_mins(1),
-                memory: ByteSize::mib(256),
-                cpus: None,
-                processes: 64,
-                free: ByteSize::mib(1),
-            },
-            deploy: DeployRules { deadline: self.deadline, settle: Duration::from_millis(500), retries: 1 },
+            deploy: DeployRules { deadline: self.deadline, ..ours.deploy },
             patience: Duration::ZERO,
             build_logs: self.logs(),
+            ..ours
         }
     }
 
@@ -358,17 +348,6 @@ impl Drop for Lane {
         // First the engine, which would start again what goes.
         let _ = self.engine.process.kill();
         let _ = self.engine.process.wait();
-        let filter = self.filter();
-        for (list, remove) in [
-            (vec!["ps", "--all", "--quiet"], vec!["rm", "--force", "--volumes"]),
-            (vec!["images", "--quiet"], vec!["rmi", "--force"]),
-            (vec!["volume", "ls", "--quiet"], vec!["volume", "rm", "--force"]),
-        ] {
-            let listed = Command::new("docker").args(list).args(["--filter", &filter]).output();
-            let ids = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-            if !ids.trim().is_empty() {
-                let _ = Command::new("docker").args(remove).args(ids.split_whitespace()).output();
-            }
-        }
+        remove_from_docker(self.home());
     }
 }

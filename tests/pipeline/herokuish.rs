@@ -6,7 +6,7 @@ use super::*;
 async fn pushed(buildpacks: &str) -> (Lab, Outcome) {
     let builder = TestBuilder::like_herokuish();
     let lab = Lab::serving(|platform| builder.name().clone_into(&mut platform.builder.image));
-    let app = app("id -un > made; ls -ld /tmp/app || echo no second source");
+    let app = Project::built_by("id -un > made; ls -ld /tmp/app || echo no second source");
     app.write("paas.yml", format!("build: {{buildpacks: {buildpacks}, env: {{SPEED: setting-that-stays-out}}}}\n"));
     app.commit("with settings");
     let outcome = lab.push(&app).await;

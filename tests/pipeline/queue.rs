@@ -62,7 +62,7 @@ impl Busy {
 #[tokio::test]
 async fn pushes_are_told_their_places_and_build_in_the_order_in_which_they_came_also_when_one_is_killed() {
     let mut busy = Busy::new().await;
-    let project = app("true");
+    let project = Project::built_by("true");
     let waits = |place: u32, more: &str| {
         format!("Waiting at most 1m for a build slot: place {place} of the queue, 1 build is under way{more}")
     };
@@ -108,7 +108,7 @@ async fn pushes_are_told_their_places_and_build_in_the_order_in_which_they_came_
 async fn whoever_does_not_wait_is_refused_before_the_build_has_a_number() {
     let busy = Busy::new().await;
     let options = PushOptions { no_wait: true, ..PushOptions::default() };
-    let refused = busy.lab.run(Lab::push_of(&app("true"), options)).await;
+    let refused = busy.lab.run(Lab::push_of(&Project::built_by("true"), options)).await;
     let reason = "build failed: as many builds are under way as this host allows at once (1, builds.parallel)";
     assert!(refused.reason().starts_with(reason), "{}", refused.reason());
     assert!(!busy.lab.home.path().join("logs").exists());
@@ -118,7 +118,7 @@ async fn whoever_does_not_wait_is_refused_before_the_build_has_a_number() {
 #[tokio::test]
 async fn a_build_that_waits_for_its_tenant_takes_no_slot_of_the_hosts() {
     let mut busy = Busy::new().await;
-    let project = app("true");
+    let project = Project::built_by("true");
     let of_tenant = StorePath::root().join("tenants").join("dev").join("builds").join(1);
     let held = busy.lab.platform.store.try_lease(&of_tenant, "bob's push of 3f2c1ab to dev/wiki").await.unwrap();
     busy.lab.platform.tenancy.quota.builds = NonZeroU32::new(1);

@@ -15,7 +15,7 @@ async fn rehearsed(lab: &Lab, project: &Project) -> (Result<(), String>, String)
 #[tokio::test]
 async fn a_dry_run_tells_of_build_release_and_definitions_and_changes_nothing() {
     let lab = Lab::serving(|_| {});
-    let project = app("true");
+    let project = Project::built_by("true");
     let (result, first) = rehearsed(&lab, &project).await;
     assert_eq!(result, Ok(()));
     for part in ["Would build with paas-test/builder", "Would release v1: web=1", "/shop/web: new, instances 1"] {
@@ -50,7 +50,7 @@ async fn a_dry_run_tells_of_build_release_and_definitions_and_changes_nothing() 
 #[tokio::test]
 async fn a_dry_run_is_refused_for_what_the_push_would_be() {
     let lab = Lab::serving(|platform| platform.tenancy.quota.apps = Some(0));
-    let (result, _) = rehearsed(&lab, &app("true")).await;
+    let (result, _) = rehearsed(&lab, &Project::built_by("true")).await;
     let reason = result.unwrap_err();
     assert!(reason.contains("quota"), "{reason}");
     let empty = Project::empty();

@@ -4,7 +4,7 @@ use super::*;
 
 /// An app with this in its `paas.yml`.
 fn with_manifest(manifest: &str) -> Project {
-    let project = app("true");
+    let project = Project::built_by("true");
     project.write("paas.yml", manifest);
     project.commit("with paas.yml");
     project
@@ -39,7 +39,7 @@ async fn the_release_command_runs_once_with_the_runtime_config_before_any_new_in
 #[tokio::test]
 async fn a_procfile_names_it_too_and_it_is_no_process() {
     let lab = Lab::serving(|_| {});
-    let project = app("true");
+    let project = Project::built_by("true");
     project.write("Procfile", "web: httpd -f -p $PORT -h /app\nrelease: echo migrated in $PAAS_PROCESS\n");
     project.commit("with a release command");
     let pushed = lab.push(&project).await;

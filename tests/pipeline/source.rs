@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn files_that_are_elsewhere_are_refused_before_the_build_unless_the_app_does_without() {
     let lab = Lab::building(|_| {});
-    let project = app("true");
+    let project = Project::built_by("true");
     project.write(".gitattributes", "*.png filter=lfs diff=lfs merge=lfs -text\n");
     project.write(
         "logo.png",
@@ -30,7 +30,7 @@ async fn files_that_are_elsewhere_are_refused_before_the_build_unless_the_app_do
 #[tokio::test]
 async fn what_slugignore_names_is_not_in_the_slug() {
     let lab = Lab::serving(|_| {});
-    let project = app("ls -A /app");
+    let project = Project::built_by("ls -A /app");
     project.write("docs/manual.md", "long");
     project.write(".slugignore", "docs\n");
     project.commit("with a manual");

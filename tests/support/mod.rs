@@ -21,6 +21,8 @@ pub mod laptop;
 pub mod load;
 pub mod memory;
 pub mod own_docker;
+pub mod patience;
+pub mod pipeline;
 pub mod platform;
 pub mod project;
 pub mod registry;

@@ -31,6 +31,15 @@ impl Project {
         project
     }
 
+    /// An app that serves its own files; `script` is what builds it (`tests/fixtures/builder`).
+    pub fn built_by(script: &str) -> Self {
+        let project = Self::empty();
+        project.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
+        project.write("build", script);
+        project.commit("first");
+        project
+    }
+
     /// A work tree with nothing in it and no commit.
     pub fn empty() -> Self {
         let project = Self { directory: tempfile::tempdir().unwrap() };
