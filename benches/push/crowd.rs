@@ -51,17 +51,17 @@ pub fn to_one_app(report: &mut Report) {
         .collect();
     let ended: Vec<_> = pushes.into_iter().map(Begun::end).collect();
     let took = begun.elapsed();
-    let releases: Vec<Option<u32>> = ended.iter().map(|(_, said)| release_of(said)).collect();
+    let releases: Vec<Option<u32>> = ended.iter().map(|push| release_of(&push.said)).collect();
     figure(&format!("20 pushes to one app: {}", ms(took)));
     let in_order = releases.windows(2).all(|pair| pair[0].is_some() && pair[0] < pair[1]);
-    let succeeded = ended.iter().filter(|(succeeded, _)| *succeeded).count();
+    let succeeded = ended.iter().filter(|push| push.succeeded).count();
     let found = format!("{succeeded} releases{}", if in_order { ", in order" } else { ", NOT in order" });
     report.note("20 pushes to one app, one after another", &found, "20, in order", succeeded == PUSHES && in_order);
 }
 
 /// The number in `=====> row v12 is live`.
-fn release_of(output: &str) -> Option<u32> {
-    let line = output.lines().find(|line| line.contains(" is live"))?;
+fn release_of(said: &[(Duration, String)]) -> Option<u32> {
+    let (_, line) = said.iter().find(|(_, line)| line.contains(" is live"))?;
     line.split(" v").nth(1)?.split(' ').next()?.parse().ok()
 }
 

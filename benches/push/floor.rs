@@ -19,6 +19,15 @@ pub struct Floor {
     sshd: Sshd,
     directory: TempDir,
     repositories: u32,
+    /// The version that the next push replaces.
+    serving: Option<Left>,
+}
+
+/// How long one took, from before git started.
+pub struct Least {
+    pub answered: Duration,
+    /// Until the version before it had ended, if there was one.
+    pub ended: Option<Duration>,
 }
 
 /// What a floor's push left in Docker.
@@ -32,8 +41,11 @@ impl Floor {
         let directory = tempfile::tempdir().unwrap();
         let key = directory.path().join("key");
         make_key(&key);
-        let sshd = Sshd::start(&format!("AuthorizedKeysFile {}", key.with_extension("pub").display()));
-        let floor = Self { sshd, directory, repositories: 0 };
+        // Away from this machine's root: what its shell reads at its start is no part of a plain push.
+        let home = directory.path().display();
+        let sshd =
+            Sshd::start(&format!("AuthorizedKeysFile {}\nSetEnv HOME={home}", key.with_extension("pub").display()));
+        let floor = Self { sshd, directory, repositories: 0, serving: None };
         // The first connection also learns the host's key.
         let words = floor.words();
         let port = floor.sshd.port().to_string();
@@ -66,8 +78,9 @@ impl Floor {
         took
     }
 
-    /// The plain push, then build and start by the bare calls, until the app answers. `registry` is `host:port`.
-    pub fn push(&self, project: &Project, repository: &Path, builder: &str, registry: Option<&str>) -> Duration {
+    /// The plain push, then build and start by the bare calls, until the app answers, and until the version before it has
+    /// ended. `registry` is `host:port`.
+    pub fn push(&mut self, project: &Project, repository: &Path, builder: &str, registry: Option<&str>) -> Least {
         let tar = archive(project);
         let address = free_address();
         let mut api = DockerApi::connect();
@@ -77,12 +90,36 @@ impl Floor {
         let image = build(&mut api, builder, &tar, &mut left);
         let image = registry.map_or(image.clone(), |host| publish(&mut api, &image, host, &mut left));
         run(&mut api, &image, address, &mut left);
-        while http::get(address, "/", None).is_err() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let answered = begun.elapsed();
+        let before = self.serving.replace(left);
+        let ended = before.map(|before| {
+            before.stop(&mut api);
+            let ended = begun.elapsed();
+            before.remove(&mut api);
+            ended
+        });
+        Least { answered, ended }
+    }
+
+    /// Another instance of what serves, until it answers and the one before it has ended.
+    pub fn deploy(&mut self) -> Duration {
+        let serving = self.serving.as_mut().expect("something was pushed");
+        let (image, mut api) = (serving.images.last().expect("it was built").clone(), DockerApi::connect());
+        let mut next = Left { containers: Vec::new(), images: Vec::new() };
+        let address = free_address();
+        let begun = Instant::now();
+        run(&mut api, &image, address, &mut next);
+        serving.stop(&mut api);
         let took = begun.elapsed();
-        left.remove(&mut api);
+        serving.containers.append(&mut next.containers);
         took
+    }
+
+    /// Leaves nothing.
+    pub fn end(self) {
+        if let Some(left) = &self.serving {
+            left.remove(&mut DockerApi::connect());
+        }
     }
 }
 
@@ -115,6 +152,7 @@ fn publish(api: &mut DockerApi, image: &str, host: &str, left: &mut Left) -> Str
     format!("{repository}@{digest}")
 }
 
+/// Until it answers.
 fn run(api: &mut DockerApi, image: &str, address: SocketAddr, left: &mut Left) {
     let port = format!("{}/tcp", address.port());
     let binding = json!({(&port): [{"HostIp": "127.0.0.1", "HostPort": address.port().to_string()}]});
@@ -127,6 +165,9 @@ fn run(api: &mut DockerApi, image: &str, address: SocketAddr, left: &mut Left) {
     let container = id(&api.post("/containers/create", &body), "Id");
     left.containers.push(container.clone());
     api.post(&format!("/containers/{container}/start"), &Value::Null);
+    while http::get(address, "/", None).is_err() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn id(answer: &Value, key: &str) -> String {
@@ -138,6 +179,13 @@ fn free_address() -> SocketAddr {
 }
 
 impl Left {
+    /// Ends the instance, which is the newest of the containers.
+    fn stop(&self, api: &mut DockerApi) {
+        let instance = self.containers.last().expect("it serves");
+        api.post(&format!("/containers/{instance}/stop?t=3"), &Value::Null);
+        api.post(&format!("/containers/{instance}/wait"), &Value::Null);
+    }
+
     fn remove(&self, api: &mut DockerApi) {
         self.containers.iter().for_each(|id| api.delete(&format!("/containers/{id}?force=1")));
         self.images.iter().for_each(|name| api.delete(&format!("/images/{name}?force=1")));

@@ -1,6 +1,6 @@
 //! A platform of ours with a trivial builder, and the trivial app that is pushed to it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -66,34 +66,68 @@ impl Host {
         let remote = self.platform.remote(tenant, name);
         let commit = app.project.git(["rev-parse", "HEAD"]);
         let mut git = app.project.command();
-        git.env("GIT_SSH_COMMAND", self.ssh()).args(["push", "--force", &remote, &format!("{}:main", commit.trim())]);
+        git.env("GIT_SSH_COMMAND", self.ssh()).args([
+            "push",
+            "--force",
+            &remote,
+            &format!("{}:refs/heads/main", commit.trim()),
+        ]);
         let begun = Instant::now();
         let mut process = git.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut output = BufReader::new(process.stderr.take().unwrap());
-        let mut said = String::new();
-        while !said.lines().last().is_some_and(|line| line.starts_with("remote: ")) {
-            assert_ne!(output.read_line(&mut said).unwrap(), 0, "the push said nothing of ours: {said}");
+        let mut output = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut said = Vec::new();
+        while !said.last().is_some_and(|(_, line): &(Duration, String)| line.starts_with("remote: ")) {
+            let line = output.next().unwrap_or_else(|| panic!("the push said nothing of ours: {said:?}")).unwrap();
+            said.push((begun.elapsed(), line));
         }
         let first_line = begun.elapsed();
         // Read on beside us, so that the push never waits for its reader.
-        let rest = std::thread::spawn(move || output.read_to_string(&mut said).map(|_| said).unwrap());
-        Begun { process, rest, first_line }
+        let rest = std::thread::spawn(move || {
+            said.extend(output.map(|line| (begun.elapsed(), line.unwrap())));
+            said
+        });
+        Begun { process, rest, begun, first_line }
     }
+
+    /// A push that succeeds: when what was pushed first answered, and when the push was over, which is when the version
+    /// before it, if there was one, has ended.
+    pub fn follow(&self, app: &App, tenant: &str, name: &str) -> Followed {
+        let Ended { succeeded, said, took } = self.begin(app, tenant, name).end();
+        // By that line its check, which is a request of the engine's, has been answered.
+        let answered = said.iter().find(|(_, line)| line.contains(" healthy after ")).map(|(at, _)| *at);
+        assert!(succeeded, "{said:?}");
+        Followed { answered: answered.unwrap_or_else(|| panic!("nothing came up: {said:?}")), ended: took }
+    }
+}
+
+/// From before git started.
+pub struct Followed {
+    pub answered: Duration,
+    pub ended: Duration,
 }
 
 /// A push under way.
 pub struct Begun {
     process: Child,
-    rest: std::thread::JoinHandle<String>,
+    rest: std::thread::JoinHandle<Vec<(Duration, String)>>,
+    begun: Instant,
     /// From before git started.
     pub first_line: Duration,
 }
 
+/// A push that is over.
+pub struct Ended {
+    pub succeeded: bool,
+    /// Its lines, and when they came.
+    pub said: Vec<(Duration, String)>,
+    pub took: Duration,
+}
+
 impl Begun {
-    /// Whether it succeeded, and all that it said.
-    pub fn end(mut self) -> (bool, String) {
+    pub fn end(mut self) -> Ended {
         let said = self.rest.join().unwrap();
-        (self.process.wait().unwrap().success(), said)
+        let succeeded = self.process.wait().unwrap().success();
+        Ended { succeeded, said, took: self.begun.elapsed() }
     }
 }
 

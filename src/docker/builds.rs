@@ -86,7 +86,10 @@ impl Docker {
 
     /// Removes it and waits until it is gone, also when somebody else is at it already.
     async fn remove_wholly(&self, id: &str) -> Result<(), DockerError> {
-        self.remove_container(id).await?;
+        // Docker answers when it is gone, unless it was told before.
+        if self.try_remove_container(id).await? {
+            return Ok(());
+        }
         let options = WaitContainerOptions { condition: "removed".to_owned() };
         // Its answer is its exit status, or that there is no such container: gone it is. One that went just before it
         // was asked for may be waited for in vain.

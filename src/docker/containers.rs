@@ -223,12 +223,17 @@ impl Docker {
 
     /// Removes a container, also a running one; one that is gone, or going, is as good.
     pub async fn remove_container(&self, id: &str) -> Result<(), DockerError> {
+        self.try_remove_container(id).await.map(drop)
+    }
+
+    /// The same, and whether it is gone now; if not, somebody else is at it.
+    pub(super) async fn try_remove_container(&self, id: &str) -> Result<bool, DockerError> {
         let options = RemoveContainerOptions { force: true, v: true, link: false };
         match self.api().await?.remove_container(id, Some(options)).await {
-            Err(cause) if !is_missing(&cause) && !is_conflict(&cause) => {
-                Err(self.failure(format!("remove the container {id:.12}"), cause))
-            }
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(cause) if is_missing(&cause) => Ok(true),
+            Err(cause) if is_conflict(&cause) => Ok(false),
+            Err(cause) => Err(self.failure(format!("remove the container {id:.12}"), cause)),
         }
     }
 

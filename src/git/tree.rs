@@ -5,7 +5,7 @@ use std::path::Path;
 use git2::{ObjectType, Oid};
 
 use super::GitError;
-use super::contents::Contents;
+use super::contents::{Asking, Contents};
 use crate::model::CommitId;
 
 /// Longest path taken, in bytes: Linux's own limit.
@@ -97,6 +97,9 @@ pub(super) fn walk<E: From<GitError>>(
 /// How many ids are asked for before their sizes are read: few enough that neither pipe fills up (64 KiB; an answer
 /// has at most 70 bytes), so that one thread may do both.
 const BATCH: usize = 512;
+/// Of so many the sizes are looked up here: for them no process is worth its start. Of more it is, since a size is read
+/// through a map of the pack, and the pages of large packs would count as our memory.
+const FEW: usize = 64;
 
 pub(super) fn summary(
     repository: &git2::Repository,
@@ -105,29 +108,44 @@ pub(super) fn summary(
     commit: &CommitId,
     within: Within,
 ) -> Result<TreeSummary, GitError> {
-    let (mut sizes, mut asking) = Contents::sizes(path)?;
-    let mut found = TreeSummary::default();
-    let mut asked = 0;
-    let mut read = |asked: &mut usize, found: &mut TreeSummary| -> Result<(), GitError> {
-        for _ in 0..std::mem::take(asked) {
-            found.bytes = found.bytes.saturating_add(sizes.size().map_err(GitError::Contents)?);
-        }
-        Ok(())
-    };
     let unreadable = |cause| GitError::Unreadable { commit: commit.clone(), cause };
+    let (mut found, mut ids) = (TreeSummary::default(), Vec::new());
+    let mut git = None;
     walk(repository, tree.id(), unreadable, |entry| {
         if !matches!(entry.kind, Kind::File { .. } | Kind::Symlink) {
             found.directories += 1;
             return Ok::<_, GitError>(within.holds(found));
         }
         found.files += 1;
-        asking.ask(entry.id).map_err(GitError::Contents)?;
-        asked += 1;
-        if asked == BATCH {
-            read(&mut asked, &mut found)?;
+        ids.push(entry.id);
+        if ids.len() == BATCH {
+            found.bytes = found.bytes.saturating_add(asked_for(&mut ids, &mut git, path)?);
         }
         Ok(within.holds(found))
     })?;
-    read(&mut asked, &mut found)?;
+    let rest = if git.is_none() && ids.len() <= FEW {
+        looked_up(repository, &ids).map_err(unreadable)?
+    } else {
+        asked_for(&mut ids, &mut git, path)?
+    };
+    found.bytes = found.bytes.saturating_add(rest);
     Ok(found)
+}
+
+/// The sum of their sizes.
+fn looked_up(repository: &git2::Repository, ids: &[Oid]) -> Result<u64, git2::Error> {
+    let odb = repository.odb()?;
+    ids.iter().try_fold(0_u64, |sum, id| Ok(sum.saturating_add(odb.read_header(*id)?.0 as u64)))
+}
+
+/// The sum of their sizes, by a process of git's that is started for the first of them. `ids` is empty afterwards.
+fn asked_for(ids: &mut Vec<Oid>, git: &mut Option<(Contents, Asking)>, path: &Path) -> Result<u64, GitError> {
+    let (sizes, asking) = match git {
+        Some(git) => git,
+        None => git.insert(Contents::sizes(path)?),
+    };
+    for id in ids.iter() {
+        asking.ask(*id).map_err(GitError::Contents)?;
+    }
+    ids.drain(..).try_fold(0_u64, |sum, _| Ok(sum.saturating_add(sizes.size().map_err(GitError::Contents)?)))
 }

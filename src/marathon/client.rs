@@ -176,11 +176,10 @@ impl Client {
         }
         // The error says that another provider is installed already, which will do as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .connect_timeout(CONNECT_PATIENCE)
-            .build()
-            .expect("a client without certificates of its own is always made");
+        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_PATIENCE);
+        // Reading the system's certificates takes longer than most answers, and only an address with TLS needs them.
+        let http = if parsed.scheme() == "https" { http } else { http.tls_certs_only([]) };
+        let http = http.build().expect("a client without certificates of its own is always made");
         Ok(Self {
             http,
             base: parsed.as_str().trim_end_matches('/').to_owned(),

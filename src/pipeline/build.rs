@@ -6,12 +6,14 @@
 //! it any more.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::ahead::Question;
 use super::build_log::{Build, BuildFileError, BuildLog, BuildState, Builds, Loan};
-use super::disk::{DiskFull, NoRoom};
+use super::disk::{self, DiskFull};
 use super::dockerfile::DockerfileError;
 use super::dockerfile_build::{self, Bases, Steps};
 use super::own_image::OwnImage;
@@ -116,7 +118,7 @@ pub enum BuildError {
     #[error("build cancelled by {by}")]
     Cancelled { by: String },
     #[error(transparent)]
-    DiskFull(DiskFull),
+    DiskFull(#[from] DiskFull),
     #[error(transparent)]
     Source(#[from] GitError),
     #[error(transparent)]
@@ -150,35 +152,35 @@ impl<E: Into<BuildError>> From<E> for FailedBuild {
     }
 }
 
-impl From<NoRoom> for BuildError {
-    fn from(error: NoRoom) -> Self {
-        match error {
-            NoRoom::Full(full) => Self::DiskFull(full),
-            NoRoom::Docker(error) => Self::Docker(error),
-        }
-    }
-}
 impl From<StoreError> for BuildError {
     fn from(error: StoreError) -> Self {
         Self::Record(error.into())
     }
 }
 
+/// What Docker was asked ahead of a build.
+pub(super) struct Ahead {
+    /// Where Docker keeps what it has, for the look at its disk.
+    pub place: Question<Option<PathBuf>>,
+    pub builder: Question<Option<Image>>,
+}
+
 /// Makes the slug, or finds that it is there already. The caller holds the app's lease.
 pub(super) async fn build(
     source: &Source,
+    ahead: Ahead,
     push: &Push,
     platform: &Platform,
     say: Say<'_>,
 ) -> Result<Built, FailedBuild> {
-    let Foreseen { way, slug, known } = foresee(source, push, platform).await?;
+    let Foreseen { way, slug, known } = foresee(source, ahead.builder, push, platform).await?;
     let built = if let Some(known) = known {
         let from = known.source(&push.tenant);
         let built = slug_memory::take(known, slug, push, platform).await?;
         say(Progress::Step(format!("Slug {} from {from}: same tree again", short(&built.image))));
         built
     } else {
-        super::disk::has_room(push, platform).await?;
+        disk::has_room(ahead.place.answer().await?, push, platform)?;
         build_anew(way, slug, source, push, platform, say).await?
     };
     let own_image = own_image(source, Some(&built.image), platform).await?;
@@ -230,15 +232,19 @@ pub(super) struct Foreseen {
     pub known: Option<KnownSlug>,
 }
 
-pub(super) async fn foresee(source: &Source, push: &Push, platform: &Platform) -> Result<Foreseen, BuildError> {
+pub(super) async fn foresee(
+    source: &Source,
+    builder: Question<Option<Image>>,
+    push: &Push,
+    platform: &Platform,
+) -> Result<Foreseen, BuildError> {
     let (way, slug) = if let Some(dockerfile) = &source.dockerfile {
         let bases = dockerfile_build::bases(&dockerfile.content, push, platform).await?;
         let slug = dockerfile_build::slug_key(source, dockerfile, &bases);
         (Way::Dockerfile(bases), slug)
     } else {
-        let name = &platform.builder.image;
-        let builder =
-            platform.docker.image(name).await?.ok_or_else(|| BuildError::NoBuilder { image: name.clone() })?;
+        let missing = || BuildError::NoBuilder { image: platform.builder.image.clone() };
+        let builder = builder.answer().await?.ok_or_else(missing)?;
         let slug = SlugKey::of(&source.tree, &builder.id, &source.build);
         (Way::Builder(Box::new(builder)), slug)
     };

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use super::{Platform, Push};
-use crate::docker::DockerError;
 use crate::model::ByteSize;
 
 /// A disk has too little room for a build to begin.
@@ -18,19 +17,9 @@ pub struct DiskFull {
     least: ByteSize,
 }
 
-/// Why nothing is built now.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NoRoom {
-    #[error(transparent)]
-    Full(#[from] DiskFull),
-    #[error(transparent)]
-    Docker(#[from] DockerError),
-}
-
-/// Looks at the disks of the repositories, which the store and the logs share, and of Docker.
-pub(super) async fn has_room(push: &Push, platform: &Platform) -> Result<(), NoRoom> {
+/// Looks at the disks of the repositories, which the store and the logs share, and of Docker, which says where its is.
+pub(super) fn has_room(docker: Option<PathBuf>, push: &Push, platform: &Platform) -> Result<(), DiskFull> {
     let least = platform.builder.free;
-    let docker = platform.docker.root_directory().await?;
     for place in docker.into_iter().chain([push.repository.clone()]) {
         // A Docker elsewhere has its disk elsewhere.
         if let Some(free) = free(&place) {

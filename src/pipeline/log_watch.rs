@@ -11,7 +11,10 @@ use tokio::io::unix::AsyncFd;
 
 /// A log that is looked at.
 #[derive(Debug)]
-pub(super) struct LogWatch(AsyncFd<OwnedFd>);
+pub(super) struct LogWatch {
+    /// There until it is dropped.
+    inotify: Option<AsyncFd<OwnedFd>>,
+}
 
 impl LogWatch {
     /// Tells when something is written, and when the writer closes it, by itself or by its death.
@@ -27,14 +30,15 @@ impl LogWatch {
     fn on(log: &Path, what: inotify::WatchFlags) -> io::Result<Self> {
         let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         inotify::add_watch(&inotify, log, what)?;
-        watched(inotify).map(Self)
+        Ok(Self { inotify: Some(watched(inotify)?) })
     }
 
     /// Waits for the next event since the last one that this told of, and gives whether the writer closed the log.
     pub(super) async fn next(&self) -> io::Result<bool> {
-        let mut ready = self.0.readable().await?;
+        let inotify = self.inotify.as_ref().expect("it is there until this is dropped");
+        let mut ready = inotify.readable().await?;
         let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(self.0.get_ref(), &mut buffer);
+        let mut reader = inotify::Reader::new(inotify.get_ref(), &mut buffer);
         let mut closed = false;
         loop {
             match reader.next() {
@@ -45,6 +49,16 @@ impl LogWatch {
         }
         ready.clear_ready();
         Ok(closed)
+    }
+}
+
+impl Drop for LogWatch {
+    /// The kernel takes some ten milliseconds to end a watch, for which no push is to wait.
+    fn drop(&mut self) {
+        let Some(inotify) = self.inotify.take().map(AsyncFd::into_inner) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || drop(inotify));
+        }
     }
 }
 

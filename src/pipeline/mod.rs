@@ -4,6 +4,7 @@
 //! platform has, one machine or a cluster, is nowhere asked: there is a store, a Docker, perhaps a registry, and a
 //! Marathon. Who may push is decided before; the ref is moved by the caller, after `run` says that the release serves.
 
+mod ahead;
 mod app_record;
 mod build;
 mod build_log;
@@ -55,6 +56,8 @@ use crate::model::{
     UserName,
 };
 use crate::store::{BoxedCause, Lease, Store};
+use ahead::Question;
+use build::Ahead;
 use build_log::{Builds, Loan};
 use detached::Afterwards;
 pub(crate) use fault_point::reached;
@@ -270,6 +273,7 @@ async fn run_noting<Asked: Future<Output = Result<Option<Permission>, BoxedCause
 ) -> Result<Released, PushError> {
     let began = Instant::now();
     let places = Places::of(&push.tenant, &push.app);
+    let place = Question::place(&platform.docker);
     let turn = lease(&push, &places, platform, say).await?;
     push.previous = branch_at_our_turn(&push)?;
     clean_up_after_others(&places, platform).await?;
@@ -277,10 +281,11 @@ async fn run_noting<Asked: Future<Output = Result<Option<Permission>, BoxedCause
     let releases = Releases::of(&*platform.store, places.clone());
     let previous = releases.serving().await?;
 
+    let builder = Question::image(&platform.docker, &platform.builder.image);
     let source = source::check_out(&push, say).await?;
     reached!(SourceRead, push.app, platform.home_label);
     quota::foresee(&source, previous.as_ref(), &push, platform).await?;
-    let built = build::build(&source, &push, platform, say).await?;
+    let built = build::build(&source, Ahead { place, builder }, &push, platform, say).await?;
     let builds = Builds { store: &*platform.store, places: places.clone() };
     afterwards.begin(&built.build, &push, &builds, &platform.build_logs).await?;
     let told = |progress: Progress| {
@@ -335,9 +340,13 @@ async fn cleared<Asked: Future<Output = Result<Option<Permission>, BoxedCause>>>
     permission: &impl Fn() -> Asked,
 ) -> Result<Clearance, PushError> {
     let ask = async || permission().await.map_err(PushError::Undecided)?.ok_or(PushError::NotAllowed);
-    let held_quota = quota::hold(&ask().await?.tenancy.quota, push, platform).await?;
-    // The last that is asked: whatever is waited for comes before.
-    let Permission { by_token, tenancy } = ask().await?;
+    let mut permission = ask().await?;
+    let held_quota = quota::hold(&permission.tenancy.quota, push, platform).await?;
+    if held_quota.is_some() {
+        // The last that is asked: whatever is waited for comes before.
+        permission = ask().await?;
+    }
+    let Permission { by_token, tenancy } = permission;
     quota::admit(formation, push, &tenancy).await?;
     Ok(Clearance { held_quota, by_token, tenancy })
 }

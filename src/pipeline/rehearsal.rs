@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::ahead::Question;
 use super::app_record::AppRecord;
 use super::build::Foreseen;
 use super::definition::{app_id, definitions};
@@ -25,10 +26,11 @@ pub async fn rehearse(push: &Push, platform: &Platform, say: Say<'_>) -> Result<
         Some(_) => (releases.serving().await?, AppRecord::read(&*platform.store, &places).await?.value.releases + 1),
         None => (None, 1),
     };
+    let builder = Question::image(&platform.docker, &platform.builder.image);
     let source = source::check_out(push, say).await?;
     quota::foresee(&source, previous.as_ref(), push, platform).await?;
 
-    let Foreseen { way, slug, known } = build::foresee(&source, push, platform).await?;
+    let Foreseen { way, slug, known } = build::foresee(&source, builder, push, platform).await?;
     say(Progress::Step(match &known {
         Some(known) => format!("Would build nothing: the slug is there, from {}", known.source(&push.tenant)),
         None => format!("Would build {}", way.name(&source, platform)),
