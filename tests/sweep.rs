@@ -222,18 +222,38 @@ async fn a_slug_that_a_push_under_way_may_have_found_waits_for_its_end() {
 }
 
 #[test]
-fn a_published_slug_goes_by_all_of_its_names() {
-    let registry = TestRegistry::start();
+fn a_published_slug_goes_by_all_of_its_names_and_out_of_the_registry_if_that_deletes() {
+    let mut registry = TestRegistry::start();
     let lab = Lab::start_with(&[("PAAS_KEEP_SLUGS", "2"), ("PAAS_REGISTRY", &registry.host())]);
     let project = app("version 1");
     let mut addresses = Vec::new();
     for version in 2..=4 {
         change(&project, &format!("version {version}"));
         addresses = ["shop", "twin"].map(|app| lab.push(&project, app)).to_vec();
+        if version == 2 {
+            let by_hand = format!("{}/dev/twin:stable", registry.host());
+            docker(&["tag", lab.slugs().first().unwrap(), &by_hand]);
+            docker(&["push", "--quiet", &by_hand]);
+        }
     }
     assert_eq!(lab.slugs().len(), 3, "each is both apps'");
-    assert_eq!(lab.sweep(&[]).ok().out, "removed old slugs: 1\n");
-    assert_eq!(lab.slugs().len(), 2);
+    let tags = |registry: &TestRegistry| ["dev/shop", "dev/twin"].map(|app| registry.tags(app));
+    let [shop, twin] = tags(&registry);
+    assert_eq!((shop.len(), twin.len()), (3, 4));
+
+    let swept = lab.sweep(&[]).ok().out;
+    assert!(swept.starts_with("removed old slugs: 1\nnote: old slugs stay in the registry at 127.0.0.1:"), "{swept}");
+    assert!(swept.contains("REGISTRY_STORAGE_DELETE_ENABLED=true") && swept.lines().count() == 2, "{swept}");
+    assert_eq!((lab.slugs().len(), tags(&registry)), (2, [shop.clone(), twin.clone()]));
+
+    registry.deletes_from_now_on();
+    let manifests = "manifests of old slugs in the registry: 1\n";
+    assert_eq!(lab.sweep(&["--dry-run"]).ok().out, format!("would remove {manifests}"));
+    assert_eq!(tags(&registry), [shop.clone(), twin.clone()], "a dry run removes nothing");
+    assert_eq!(lab.sweep(&[]).ok().out, format!("removed {manifests}"));
+    let [shop_now, twin_now] = tags(&registry);
+    assert!(shop_now.len() == 2 && shop_now.is_subset(&shop), "{shop_now:?} of {shop:?}");
+    assert_eq!(twin_now, twin, "somebody gave it a name of their own");
     assert_eq!(lab.sweep(&[]).ok().out, "nothing to sweep\n");
     for address in addresses {
         assert_eq!(get(address_of(&address), "/", None).unwrap().body, "version 4");

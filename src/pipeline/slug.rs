@@ -70,6 +70,12 @@ impl SlugKey {
         Self(hex(&hash.finalize()))
     }
 
+    /// As it stands in an image's label.
+    pub fn labelled(text: &str) -> Option<Self> {
+        let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (text.len() == 64 && is_hex).then(|| Self(text.to_owned()))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

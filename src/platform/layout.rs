@@ -81,7 +81,7 @@ pub(super) fn configuration(home: &Home, account: &Account) -> Result<bool, Layo
 /// Takes a file from everybody's eyes, and lets the account read it instead of them.
 fn close_to_others(path: &Path, account: &Account) -> io::Result<()> {
     let found = fs::metadata(path)?;
-    let is_closed = found.mode() & 0o007 == 0 && found.gid() == account.gid;
+    let is_closed = found.mode() & 0o777 == found.mode() & 0o770 && found.gid() == account.gid;
     let me = rustix::process::geteuid();
     if is_closed || !(me.is_root() || me.as_raw() == found.uid()) {
         return Ok(());
