@@ -427,6 +427,66 @@ mod tests {
         }
     }
 
+    /// A registry whose token somebody else gives, which turns pages, and where deleting is off.
+    async fn token_registry() -> String {
+        use axum::Router;
+        use axum::extract::Query;
+        use axum::http::HeaderMap;
+        use axum::response::IntoResponse as _;
+        use axum::routing::get;
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"test\"");
+        let greet = async move || (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]);
+        let token = async |Query(asked): Query<HashMap<String, String>>, headers: HeaderMap| {
+            let knows = headers.get(header::AUTHORIZATION).is_some_and(|value| value == "Basic cm9ib3Q6c2VjcmV0");
+            let scope = asked.get("scope").is_some_and(|scope| scope == "repository:dev/shop:pull,delete");
+            let is_good = knows && scope && asked.get("service").is_some_and(|service| service == "test");
+            if is_good { "{\"token\":\"good\"}".into_response() } else { StatusCode::UNAUTHORIZED.into_response() }
+        };
+        let tags = async |Query(asked): Query<HashMap<String, String>>, headers: HeaderMap| {
+            if headers.get(header::AUTHORIZATION).is_none_or(|value| value != "Bearer good") {
+                return StatusCode::UNAUTHORIZED.into_response();
+            }
+            match asked.get("last") {
+                None => ([(header::LINK, "</v2/dev/shop/tags/list?last=a>; rel=\"next\"")], "{\"tags\":[\"a\"]}")
+                    .into_response(),
+                Some(_) => "{\"tags\":[\"b\"]}".into_response(),
+            }
+        };
+        let several = async || "{\"manifests\":[]}";
+        let routes = Router::new()
+            .route("/v2/", get(greet))
+            .route("/token", get(token))
+            .route("/v2/dev/shop/tags/list", get(tags))
+            // To what it does not know it answers 405.
+            .route("/v2/dev/shop/manifests/{name}", get(several));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        host
+    }
+
+    #[tokio::test]
+    async fn a_token_is_asked_for_pages_are_turned_and_it_is_told_when_deleting_is_off() {
+        let host = token_registry().await;
+        let registry = RegistryApi::reach(&host, true, Some(&Secret::new("robot:secret"))).await.unwrap();
+        let repository = registry.repository("dev/shop").await.unwrap();
+        assert_eq!(repository.tags().await.unwrap(), ["a", "b"]);
+        assert_eq!(repository.manifest("a").await.unwrap(), None, "it is a list of several");
+        let off = repository.delete(&digest_of(b"")).await.unwrap_err();
+        assert!(matches!(off, RegistryError::DeletingIsOff { .. }), "{off}");
+        assert!(!format!("{registry:?}{repository:?}").contains("secret"));
+        let refused = registry.repository("dev/other").await.unwrap_err();
+        assert!(matches!(refused, RegistryError::Forbidden { .. }), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_docker_wants_verified_is_never_asked_in_the_clear() {
+        let host = token_registry().await;
+        let refused = RegistryApi::reach(&host, false, Some(&Secret::new("robot:secret"))).await.unwrap_err();
+        assert!(matches!(refused, RegistryError::Unreachable { .. }), "{refused}");
+    }
+
     #[test]
     fn a_manifest_is_known_by_the_hash_of_its_bytes() {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

@@ -81,7 +81,7 @@ impl SlugKey {
     }
     /// Enough of it to tell slugs apart; the tag of a published one.
     pub fn short(&self) -> &str {
-        &self.0[..16]
+        self.0.get(..16).unwrap_or(&self.0)
     }
 }
 impl fmt::Display for SlugKey {
