@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use paas::docker::{Docker, RegistryError, Socket};
-use paas::git::Claim;
+use paas::git::{Claim, Rules};
 use paas::store::{LeaseAttempt, SqliteStore, Store as _, StorePath};
 
 use crate::support::builder::{TestBuilder, docker};
@@ -105,6 +105,20 @@ fn store(home: &Path) -> SqliteStore {
 fn age(path: &Path) {
     let touched = Command::new("touch").args(["--no-dereference", "--date", "2 days ago"]).arg(path).status();
     assert!(touched.unwrap().success());
+}
+
+/// A repository as pushes make them, with these refs.
+fn repository(home: &Path, place: &str, refs: &[&str]) -> PathBuf {
+    let path = home.join("repositories").join(place);
+    drop(Claim::make(&path, &Rules { max_pack_bytes: 1 << 20, hooks: home.join("ssh/hooks") }).unwrap());
+    let repository = git2::Repository::open(&path).unwrap();
+    let tree = repository.find_tree(repository.treebuilder(None).unwrap().write().unwrap()).unwrap();
+    let who = git2::Signature::now("Alice", "alice@example.org").unwrap();
+    let commit = repository.commit(None, &who, &who, "first", &tree, &[]).unwrap();
+    for name in refs {
+        repository.reference(name, commit, false, "").unwrap();
+    }
+    path
 }
 
 /// A web app that serves the text, and ends when it is told to.
@@ -360,4 +374,41 @@ async fn a_repository_that_grew_is_tidied_unless_somebody_is_at_work_in_it() {
     // Its owner still pushes into it.
     change(&project, "version 2");
     assert_eq!(get(address_of(&lab.push(&project, "shop")), "/", None).unwrap().body, "version 2");
+}
+
+#[tokio::test]
+async fn repositories_of_apps_that_are_gone_go_after_a_day_and_what_is_used_or_not_ours_stays() {
+    let platform = TestPlatform::prepare(&[]);
+    let (home, store) = (platform.home(), store(platform.home()));
+    let tenant = StorePath::root().join("tenants").join("dev");
+    store.ensure(&path_of("living")).await.unwrap();
+    store.put(&tenant, b"{}".to_vec(), None).await.unwrap();
+    let main = &["refs/heads/main"][..];
+    let living = repository(home, "dev/living.git", main);
+    let gone = repository(home, "dev/gone.git", main);
+    let back = repository(home, "dev/back.git", &[]);
+    let stored = repository(home, "dev/stored.git", &["refs/heads/topic"]);
+    let of_gone_tenant = repository(home, "old/shop.git", &["refs/heads/topic"]);
+    let foreign = home.join("repositories/dev/foreign.git");
+    git2::Repository::init_bare(&foreign).unwrap();
+    std::os::unix::fs::symlink(&gone, home.join("repositories/dev/link.git")).unwrap();
+
+    assert_eq!(sweep(home, &[]).ok().out, "nothing to sweep\n");
+    for path in [&gone, &back, &of_gone_tenant] {
+        age(&path.join("paas-gone"));
+    }
+    store.ensure(&path_of("back")).await.unwrap();
+    let session = Claim::on(&gone).unwrap();
+    let one = "repositories of apps that are gone: 1\n";
+    assert_eq!(sweep(home, &["--dry-run"]).ok().out, format!("would remove {one}"));
+    assert!(of_gone_tenant.exists());
+    assert_eq!(sweep(home, &[]).ok().out, format!("removed {one}"));
+    assert!(!of_gone_tenant.exists() && gone.exists(), "somebody is at work in it");
+    drop(session);
+    assert_eq!(sweep(home, &[]).ok().out, format!("removed {one}"));
+    assert!(!gone.exists());
+    assert_eq!(sweep(home, &[]).ok().out, "nothing to sweep\n");
+    for path in [&living, &stored, &back, &foreign] {
+        assert!(path.exists() && !path.join("paas-gone").exists(), "{}", path.display());
+    }
 }

@@ -4,6 +4,7 @@
 //! meanwhile. What cannot be removed is told of and left to the next sweep; nothing else waits for it.
 
 mod files;
+mod gone;
 mod history;
 mod in_docker;
 mod published;
@@ -60,6 +61,8 @@ pub enum Kind {
     Loans,
     Letterboxes,
     HalfMade,
+    /// Repositories of apps that are gone.
+    Gone,
     /// Tidied, not removed.
     Repositories,
 }
@@ -96,6 +99,12 @@ pub enum SweepError {
         #[source]
         cause: io::Error,
     },
+    #[error("cannot keep in {path} since when an app is gone", path = .path.display())]
+    Note {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
 }
 
 fn since(holder: Option<&Holder>) -> String {
@@ -121,6 +130,7 @@ impl Sweep {
             swept.troubles.extend(stage.err());
         }
         self.half_made(&mut swept);
+        self.gone(&mut swept).await;
         // The longest comes last.
         self.repositories(&mut swept);
         Ok(swept)
@@ -177,6 +187,7 @@ impl fmt::Display for Kind {
             Self::Loans => "directories lent to builds that are over",
             Self::Letterboxes => "letterboxes that nobody uses",
             Self::HalfMade => "half-made repositories",
+            Self::Gone => "repositories of apps that are gone",
             Self::Repositories => "repositories that had grown",
         })
     }
