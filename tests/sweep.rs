@@ -412,3 +412,44 @@ async fn repositories_of_apps_that_are_gone_go_after_a_day_and_what_is_used_or_n
         assert!(path.exists() && !path.join("paas-gone").exists(), "{}", path.display());
     }
 }
+
+#[tokio::test]
+async fn what_killed_pushes_left_is_marked_and_forgotten_and_living_ones_go_on() {
+    let platform = TestPlatform::prepare(&[]);
+    let (home, store) = (platform.home(), store(platform.home()));
+    let LeaseAttempt::Held(living) = store.try_lease(&path_of("busy"), "bob's push of 3f2c1ab").await.unwrap() else {
+        panic!("nobody else pushes");
+    };
+    let build = |app: &str| path_of(app).join("builds").join("0000000001");
+    let record = serde_json::json!({
+        "number": 1, "slug": "0".repeat(64), "commit": "3f2c1ab000000000000000000000000000000000", "user": "bob",
+        "push": "0b5c9b0e-4a0d-4f0e-9d53-3a6f3b1f9c11", "started": jiff::Timestamp::now(), "state": {"state": "running"},
+    });
+    let refs = ["refs/heads/main", "refs/paas/detached/1"];
+    for app in ["dead", "busy"] {
+        store.ensure(&build(app)).await.unwrap();
+        store.put(&build(app), record.to_string().into_bytes(), None).await.unwrap();
+        repository(home, &format!("dev/{app}.git"), &refs);
+    }
+    store.put(&StorePath::root().join("tenants").join("dev"), b"{}".to_vec(), None).await.unwrap();
+    let path = |app: &str| home.join(format!("repositories/dev/{app}.git"));
+    let detached = Claim::on(&path("busy")).unwrap();
+    let state = async |app: &str| {
+        let record: serde_json::Value =
+            serde_json::from_slice(&store.get(&build(app)).await.unwrap().unwrap().value).unwrap();
+        record["state"]["state"].as_str().unwrap().to_owned()
+    };
+    let names = |app: &str| paas::git::ref_names(&path(app)).unwrap().into_iter().collect::<BTreeSet<_>>();
+
+    let (builds, references) = ("builds of pushes that were killed: 1", "refs of detached pushes that were killed: 1");
+    let would = format!("would mark as abandoned {builds}\nwould remove {references}\n");
+    assert_eq!(sweep(home, &["--dry-run"]).ok().out, would);
+    assert_eq!((state("dead").await, names("dead").len()), ("running".to_owned(), 2), "a dry run changes nothing");
+    let did = format!("marked as abandoned {builds}\nremoved {references}\n");
+    assert_eq!(sweep(home, &[]).ok().out, did);
+    assert_eq!((state("dead").await, names("dead")), ("abandoned".to_owned(), BTreeSet::from([refs[0].to_owned()])));
+    assert_eq!((state("busy").await, names("busy").len()), ("running".to_owned(), 2));
+    drop((living, detached));
+    assert_eq!(sweep(home, &[]).ok().out, did, "that push is over now");
+    assert_eq!(sweep(home, &[]).ok().out, "nothing to sweep\n");
+}

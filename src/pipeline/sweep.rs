@@ -7,6 +7,7 @@ mod files;
 mod gone;
 mod history;
 mod in_docker;
+mod killed;
 mod published;
 mod slugs;
 
@@ -57,10 +58,14 @@ pub enum Kind {
     Published,
     /// What the store remembers of slugs.
     Memories,
+    /// Builds of pushes that were killed: marked, not removed.
+    Abandoned,
     Builds,
     Loans,
     Letterboxes,
     HalfMade,
+    /// Of detached pushes that were killed.
+    Refs,
     /// Repositories of apps that are gone.
     Gone,
     /// Tidied, not removed.
@@ -120,6 +125,7 @@ impl Sweep {
         };
         let (mut swept, mut gone) = (Swept::default(), Vec::new());
         for stage in [
+            self.killed(&mut swept).await,
             self.containers(&mut swept).await,
             self.caches(&mut swept).await,
             self.builds(&mut swept).await,
@@ -130,6 +136,7 @@ impl Sweep {
             swept.troubles.extend(stage.err());
         }
         self.half_made(&mut swept);
+        self.refs_of_killed(&mut swept);
         self.gone(&mut swept).await;
         // The longest comes last.
         self.repositories(&mut swept);
@@ -183,10 +190,12 @@ impl fmt::Display for Kind {
             Self::Slugs => "old slugs",
             Self::Published => "manifests of old slugs in the registry",
             Self::Memories => "memories of slugs that are gone",
+            Self::Abandoned => "builds of pushes that were killed",
             Self::Builds => "old builds and their logs",
             Self::Loans => "directories lent to builds that are over",
             Self::Letterboxes => "letterboxes that nobody uses",
             Self::HalfMade => "half-made repositories",
+            Self::Refs => "refs of detached pushes that were killed",
             Self::Gone => "repositories of apps that are gone",
             Self::Repositories => "repositories that had grown",
         })

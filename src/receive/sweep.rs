@@ -68,6 +68,8 @@ impl fmt::Display for Swept {
         }
         for (kind, count) in &self.swept.counts {
             let verb = match (kind, self.dry_run) {
+                (Leftover::Abandoned, false) => "marked as abandoned",
+                (Leftover::Abandoned, true) => "would mark as abandoned",
                 (Leftover::Repositories, false) => "tidied",
                 (Leftover::Repositories, true) => "would tidy",
                 (_, false) => "removed",
