@@ -21,9 +21,9 @@ use crate::support::registry::{self, TestRegistry};
 const MARKER: &str = "canary-app";
 /// Kept, and used by nobody, since a variable says otherwise.
 const OVERRULED: &str = "robot:canary-in-the-configuration-4Hk8tB1z";
-/// A build that shows whatever it is given, and goes on until the test lets it.
+/// A build that shows whatever it is given, and goes on until the test lets it, or has failed.
 const NOSY: &str = "env; cat paas.yml; head -c 4096 /tmp/env/* /proc/1/environ 2>/dev/null\n\
-                    while [ ! -e /tmp/cache/go ]; do sleep 0.1; done\n";
+                    for i in $(seq 600); do [ -e /tmp/cache/go ] && break; sleep 0.1; done\n";
 
 /// A place, and all that can be read there.
 type Found = (String, Vec<u8>);

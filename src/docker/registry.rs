@@ -52,7 +52,7 @@ pub enum RegistryError {
     DeletingIsOff { host: String },
     #[error("the registry at {host} could not {attempt}: it answered with status {status}")]
     Refused { host: String, attempt: String, status: StatusCode },
-    #[error("the answer of {host} to the wish to {attempt} is not a registry's")]
+    #[error("what answers at {host}, asked to {attempt}, is no registry")]
     Malformed { host: String, attempt: String },
 }
 
@@ -109,7 +109,7 @@ impl Docker {
 impl RegistryApi {
     async fn reach(host: &str, is_insecure: bool, credentials: Option<&Secret>) -> Result<Self, RegistryError> {
         let http = client(host, is_insecure);
-        let malformed = || RegistryError::Malformed { host: host.to_owned(), attempt: "greet it".to_owned() };
+        let malformed = || RegistryError::Malformed { host: host.to_owned(), attempt: "speak its API".to_owned() };
         let greet = async |scheme: &str| {
             let base = Url::parse(&format!("{scheme}://{host}/v2/")).map_err(|_| malformed())?;
             let answer = http.get(base.clone()).send().await;

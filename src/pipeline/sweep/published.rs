@@ -32,6 +32,13 @@ struct Slugs<'a> {
     ours: HashSet<&'a ImageId>,
 }
 
+impl Known<'_> {
+    /// Whether a tag of a push may lead to what is needed no more.
+    fn may_be_old(&self, tag: &str) -> bool {
+        !self.present_tags.contains(tag)
+    }
+}
+
 impl Sweep {
     /// `gone` are the slugs that this sweep removed from Docker.
     pub(super) async fn published(&self, gone: &[ListedImage], swept: &mut Swept) -> Result<(), SweepError> {
@@ -41,23 +48,36 @@ impl Sweep {
         let mut images = self.images().await?;
         images.listed.retain(|image| !gone.iter().any(|gone| gone.id == image.id));
         let repositories = repositories(registry, &histories, gone);
-        if repositories.is_empty() {
+        let known = repositories
+            .iter()
+            .map(|(name, history)| (name.as_str(), self.known(registry, name, *history, &images, gone)));
+        // Where nothing was ever swept there is nothing to ask for.
+        let known: Vec<_> = known.filter(|(_, known)| known.tags.iter().any(|tag| known.may_be_old(tag))).collect();
+        if known.is_empty() {
             return Ok(());
         }
-        let api = self.docker.registry(&registry.host, registry.credentials.as_ref()).await?;
         let made = histories.iter().flat_map(History::made).chain(gone.iter().map(|image| &image.id));
         let slugs = Slugs { present: images.listed.iter().map(|image| &image.id).collect(), ours: made.collect() };
-        for (name, history) in &repositories {
-            let known = self.known(registry, name, *history, &images, gone);
+        match self.unpublish_all(registry, &known, &slugs, swept).await {
+            // What its operator decided is no failure, and the same for every repository.
+            Err(RegistryError::DeletingIsOff { host }) => swept.notes.insert(deleting_is_off(&host)),
+            Err(error @ RegistryError::Forbidden { .. }) => swept.notes.insert(format!("old slugs stay: {error}")),
+            done => return Ok(done?),
+        };
+        Ok(())
+    }
+
+    async fn unpublish_all(
+        &self,
+        registry: &Registry,
+        known: &[(&str, Known<'_>)],
+        slugs: &Slugs<'_>,
+        swept: &mut Swept,
+    ) -> Result<(), RegistryError> {
+        let api = self.docker.registry(&registry.host, registry.credentials.as_ref()).await?;
+        for (name, known) in known {
             let repository = api.repository(name).await?;
-            match self.unpublish(&repository, &known, &slugs, swept).await {
-                // It will say no other thing of the next one.
-                Err(RegistryError::DeletingIsOff { host }) => {
-                    swept.notes.insert(deleting_is_off(&host));
-                    return Ok(());
-                }
-                done => done?,
-            }
+            self.unpublish(&repository, known, slugs, swept).await?;
         }
         Ok(())
     }
@@ -89,8 +109,7 @@ impl Sweep {
         swept: &mut Swept,
     ) -> Result<(), RegistryError> {
         let tags = repository.tags().await?;
-        let is_odd = |tag: &String| known.tags.contains(tag) && !known.present_tags.contains(&**tag);
-        if !tags.iter().any(is_odd) {
+        if !tags.iter().any(|tag| known.tags.contains(tag) && known.may_be_old(tag)) {
             return Ok(());
         }
         let mut manifests = Vec::new();
