@@ -34,6 +34,7 @@ mod promotion;
 mod quota;
 mod redeploy;
 mod scripted_marathon;
+mod secrets;
 mod shell;
 mod stack;
 mod strangers;

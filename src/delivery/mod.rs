@@ -39,21 +39,27 @@ pub enum DeliveryError {
     Marathon(#[source] BoxedCause),
 }
 
+/// Where slugs are published, if anywhere.
+pub fn registry(settings: &Settings) -> Option<Registry> {
+    let registry = settings.registry.as_ref()?;
+    Some(Registry {
+        host: registry.host.clone(),
+        credentials: registry.credentials.clone(),
+        patience: Registry::PATIENCE,
+    })
+}
+
 impl Delivery<'_> {
     /// All that the pipeline works with. Whoever comes by a deploy token takes no other tenant's slugs: it is for its own.
     pub async fn platform(&self, token: Option<&Secret>) -> Result<Platform, DeliveryError> {
-        let Settings { home, docker, registry, build, builds, limits, deploy, .. } = self.settings;
+        let Settings { home, docker, build, builds, limits, deploy, .. } = self.settings;
         let store = SqliteStore::open(&home.store()).map_err(DeliveryError::Store)?;
         let tenancy = self.tenancy(&store).await?;
         Ok(Platform {
             store: Arc::new(store) as Arc<dyn Store>,
             docker: Docker::at(Socket(docker.socket.clone())),
             home_label: home.path().display().to_string(),
-            registry: registry.as_ref().map(|registry| Registry {
-                host: registry.host.clone(),
-                credentials: registry.credentials.clone(),
-                patience: Registry::PATIENCE,
-            }),
+            registry: registry(self.settings),
             tenancy,
             readable: if token.is_some() { Readable::nothing() } else { self.readable() },
             builder: Builder {

@@ -10,6 +10,7 @@ mod labelled;
 pub mod labels;
 mod logs;
 mod networks;
+mod registry;
 mod run_options;
 mod usage;
 mod version;
@@ -32,6 +33,7 @@ pub use images::{HealthTest, Image, ImageHealth, PushImageError, Tag};
 pub use import::{Layer, LayerError};
 pub use labelled::{Labels, ListedImage, ListedVolume, Removed};
 pub use logs::LogPiece;
+pub use registry::{Manifest, RegistryApi, RegistryError, RegistryRepository};
 pub use run_options::{Bind, InvalidBind, InvalidRunOption, RunOption};
 pub use usage::Usage;
 

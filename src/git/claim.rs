@@ -9,6 +9,17 @@ use rustix::fs::{Mode, OFlags};
 use super::repository::file_error;
 use super::{GitError, Repository, Rules};
 
+/// The only claim on a repository: nobody is at work there, and whoever comes waits until this is given up.
+#[derive(Debug)]
+pub struct SoleClaim(Claim);
+
+impl SoleClaim {
+    /// Removes the repository with whatever is in it.
+    pub fn remove(self) -> Result<(), GitError> {
+        self.0.remove()
+    }
+}
+
 /// Keeps a repository from being removed; as many as there are sessions and hooks in it. Ends with its process.
 #[derive(Debug)]
 pub struct Claim {
@@ -65,6 +76,11 @@ impl Claim {
         Ok(alone)
     }
 
+    /// Makes it the only one; none when somebody else is at work here.
+    pub fn alone(self) -> Result<Option<SoleClaim>, GitError> {
+        Ok(if self.is_the_last()? { Some(SoleClaim(self)) } else { None })
+    }
+
     /// Whether nobody else is at work here, and cannot be from now on.
     fn is_the_last(&self) -> Result<bool, GitError> {
         match self.directory.try_lock() {
@@ -104,6 +120,23 @@ mod tests {
         second.release().unwrap();
         assert!(!path.exists());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0, "something half-made is left");
+    }
+
+    #[test]
+    fn whoever_comes_to_a_sole_claim_waits_and_finds_a_repository_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dev/shop.git");
+        let (first, second) = (Claim::make(&path, &rules()).unwrap(), Claim::make(&path, &rules()).unwrap());
+        assert!(first.alone().unwrap().is_none(), "another is at work");
+        let sole = second.alone().unwrap().unwrap();
+        let came = std::thread::spawn({
+            let path = path.clone();
+            move || Claim::make(&path, &rules()).unwrap()
+        });
+        sole.remove().unwrap();
+        let came = came.join().unwrap();
+        assert!(path.is_dir() && came.is_current());
+        came.discard().unwrap();
     }
 
     #[test]

@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
 use super::GitError;
-use super::repository::{file_error, own_git, succeed};
+use super::repository::{as_owner, file_error, own_git, succeed};
 
 /// How many pieces a repository's objects are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -58,12 +56,8 @@ fn count(objects: &Path) -> io::Result<Census> {
 pub fn collect_garbage(repository: &Path) -> Result<(), GitError> {
     let failed = |cause| file_error("tidy", repository, cause);
     let mut git = own_git(repository);
-    git.args(["gc", "--quiet"]).current_dir("/");
-    let owner = fs::metadata(repository).map_err(failed)?;
-    if rustix::process::geteuid().is_root() {
-        // git does nothing for root in what is another's, and what root made there would be in its owner's way.
-        git.uid(owner.uid()).gid(owner.gid());
-    }
+    git.args(["gc", "--quiet"]);
+    as_owner(&mut git, repository).map_err(failed)?;
     succeed(&mut git).map_err(failed)?;
     let (left, _) = census(repository)?;
     // Whoever it belongs to can write here.

@@ -12,6 +12,9 @@ use super::tree::{self, TreeSummary, Within};
 use super::{GitError, LeftOut, TarShape, TarStream};
 use crate::model::CommitId;
 
+/// By this setting of its own every repository of ours is known.
+pub(super) const MARK: &str = "receive.procReceiveRefs";
+
 /// What every repository is configured to.
 #[derive(Debug, Clone)]
 pub struct Rules {
@@ -74,7 +77,7 @@ impl Repository {
             ("receive.shallowUpdate", "true"),
             ("receive.advertisePushOptions", "true"),
             // Every ref goes through proc-receive, which can name its reason in git's own line.
-            ("receive.procReceiveRefs", "refs"),
+            (MARK, "refs"),
             ("receive.denyDeletes", "false"),
             ("receive.denyNonFastForwards", "false"),
             // Packs are tidied off the push's path.
@@ -254,6 +257,18 @@ pub(super) fn own_git(repository: &Path) -> Command {
         .arg(repository)
         .stdin(Stdio::null());
     git
+}
+
+/// As the repository's owner: git does nothing for root in what is another's, and what root made there would be in its
+/// owner's way.
+pub(super) fn as_owner(git: &mut Command, repository: &Path) -> io::Result<()> {
+    use std::os::unix::{fs::MetadataExt as _, process::CommandExt as _};
+    git.current_dir("/");
+    let owner = fs::metadata(repository)?;
+    if rustix::process::geteuid().is_root() {
+        git.uid(owner.uid()).gid(owner.gid());
+    }
+    Ok(())
 }
 
 /// Runs git to its end; the error is what it complained of.

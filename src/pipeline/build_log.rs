@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Push;
 use super::app_record::AppRecord;
 use super::build::BuildError;
+use super::builds::is_its_push;
 use super::places::Places;
 use super::release::{ReleaseError, json};
 use super::slug::SlugKey;
@@ -163,15 +164,39 @@ impl Builds<'_> {
     /// was cancelled, for Docker may have been away when its container was to go.
     pub(super) async fn abandon_unfinished(&self) -> Result<Option<String>, ReleaseError> {
         let newest = AppRecord::read(self.store, &self.places).await?.value.builds;
-        let Some((mut build, _)) = self.read(newest).await? else { return Ok(None) };
-        match build.state {
-            BuildState::Queued | BuildState::Running => {
-                build.state = BuildState::Abandoned;
-                self.store.put(&self.places.build(newest), json(&build), None).await?;
-                Ok(Some(build.push))
+        loop {
+            let Some((build, version)) = self.read(newest).await? else { return Ok(None) };
+            match build.state {
+                BuildState::Queued | BuildState::Running => {
+                    if self.abandon(&build, version).await? {
+                        return Ok(Some(build.push));
+                    }
+                    // Somebody cancelled it just now, or the sweep was quicker.
+                }
+                BuildState::Cancelled { .. } | BuildState::Failed { .. } | BuildState::Abandoned => {
+                    return Ok(Some(build.push));
+                }
+                BuildState::Succeeded { .. } => return Ok(None),
             }
-            BuildState::Cancelled { .. } | BuildState::Failed { .. } | BuildState::Abandoned => Ok(Some(build.push)),
-            BuildState::Succeeded { .. } => Ok(None),
+        }
+    }
+
+    /// The build as it was read, when it is under way by its record alone: its push is no more.
+    pub(super) async fn dead(&self, number: u32) -> Result<Option<(Build, Version)>, ReleaseError> {
+        // The record first: a push writes its end before it lets go of the app.
+        let Some((build, version)) = self.read(number).await? else { return Ok(None) };
+        let holder = self.store.lease_holder(self.places.app()).await?;
+        let is_dead = build.state.is_under_way() && !is_its_push(&build, holder.as_ref());
+        Ok(is_dead.then_some((build, version)))
+    }
+
+    /// Marks a build as abandoned, unless its record is another one by now; says whether it did.
+    pub(super) async fn abandon(&self, build: &Build, version: Version) -> Result<bool, ReleaseError> {
+        let abandoned = Build { state: BuildState::Abandoned, ..build.clone() };
+        match self.store.put(&self.places.build(build.number), json(&abandoned), Some(version)).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::Changed(_) | StoreError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -134,7 +134,7 @@ impl<'a> BuildHistory<'a> {
 
 /// Whether the holder of the app's lease is the push of that build, which is under way by its record: a push takes the
 /// lease before it builds, and whoever took it later found the build's push dead.
-fn is_its_push(build: &Build, holder: Option<&Holder>) -> bool {
+pub(super) fn is_its_push(build: &Build, holder: Option<&Holder>) -> bool {
     holder.is_some_and(|holder| holder.since <= build.started)
 }
 
@@ -371,6 +371,28 @@ mod tests {
         let told = history.builds.mark(&mut running, late).await.unwrap_err();
         assert_eq!(told.to_string(), "build cancelled by bob");
         assert_eq!(history.get(1).await.unwrap().state.name(), "cancelled");
+    }
+
+    #[tokio::test]
+    async fn a_build_is_found_dead_when_its_push_is_gone_and_whoever_cancels_it_meanwhile_is_right() {
+        let lab = Lab::new();
+        let history = lab.history();
+        let held = lab.lease().await;
+        let running = build(1, BuildState::Running);
+        lab.keep(&running).await;
+        assert!(history.builds.dead(1).await.unwrap().is_none(), "its push lives");
+        drop(held);
+        let _next = lab.lease().await;
+        let (found, version) = history.builds.dead(1).await.unwrap().expect("another push has the app");
+        lab.keep(&Build { state: cancelled(), ..running.clone() }).await;
+        assert!(!history.builds.abandon(&found, version).await.unwrap());
+        assert_eq!(history.get(1).await.unwrap().state, cancelled());
+        assert!(history.builds.dead(1).await.unwrap().is_none() && history.builds.dead(2).await.unwrap().is_none());
+
+        lab.keep(&running).await;
+        let (found, version) = history.builds.dead(1).await.unwrap().unwrap();
+        assert!(history.builds.abandon(&found, version).await.unwrap());
+        assert_eq!(history.builds.read(1).await.unwrap().unwrap().0.state, BuildState::Abandoned);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What of the past is kept, and what goes: decided here, from values alone; `sweep` carries it out.
 
 use std::collections::{BTreeSet, HashSet};
+use std::hash::Hash;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,27 +19,27 @@ pub struct Keep {
     pub build_age: Duration,
 }
 
-/// A release, or a build, that has this slug.
+/// A release, or a build, that has this slug, by the name that it goes by in Docker or in a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Use {
-    pub image: ImageId,
+pub(super) struct Use<Slug = ImageId> {
+    pub image: Slug,
     pub at: Timestamp,
 }
 
 /// An app's slugs, as its records tell.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct AppSlugs {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AppSlugs<Slug = ImageId> {
     /// Of the release that serves and of the one before it.
-    pub serving: Vec<ImageId>,
-    pub uses: Vec<Use>,
+    pub serving: Vec<Slug>,
+    pub uses: Vec<Use<Slug>>,
 }
 
-impl AppSlugs {
+impl<Slug: Clone + Eq + Hash> AppSlugs<Slug> {
     /// Those used last.
-    fn kept(&self, most: usize) -> HashSet<ImageId> {
-        let mut newest: Vec<&Use> = self.uses.iter().collect();
+    pub(super) fn kept(&self, most: usize) -> HashSet<Slug> {
+        let mut newest: Vec<&Use<Slug>> = self.uses.iter().collect();
         newest.sort_by_key(|used| std::cmp::Reverse(used.at));
-        let mut kept: HashSet<ImageId> = self.serving.iter().cloned().collect();
+        let mut kept: HashSet<Slug> = self.serving.iter().cloned().collect();
         for used in newest {
             if kept.len() >= most {
                 break;

@@ -139,6 +139,14 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// The repository of an app, without the host.
+    pub(crate) fn name_of(tenant: &TenantName, app: &AppName) -> String {
+        format!("{tenant}/{app}")
+    }
+    /// The repository of that name, as it stands in the names of images.
+    pub(crate) fn repository(&self, name: &str) -> String {
+        format!("{}/{name}", self.host)
+    }
     /// Docker itself tries again after pauses of at most half a minute, and tells of each.
     pub const PATIENCE: Duration = Duration::from_mins(2);
 }

@@ -1,7 +1,7 @@
 //! Publish: slug → registry, when there is one. What is released is then named by the digest that the registry answered.
 
 use super::build::Built;
-use super::{Platform, Progress, Push, Say, reached};
+use super::{Platform, Progress, Push, Registry, Say, reached};
 use crate::docker::{PushImageError, Tag};
 use crate::model::ImageRef;
 
@@ -14,7 +14,7 @@ pub(super) async fn publish(
     say: Say<'_>,
 ) -> Result<ImageRef, PushImageError> {
     let Some(registry) = &platform.registry else { return Ok(ImageRef::Local(built.image.clone())) };
-    let repository = format!("{}/{}/{}", registry.host, push.tenant, push.app);
+    let repository = registry.repository(&Registry::name_of(&push.tenant, &push.app));
     let tag = Tag { repository: repository.clone(), tag: built.slug.short().to_owned() };
     platform.docker.tag_image(&built.image, &tag).await?;
     reached!(Tagged, push.app, platform.home_label);

@@ -70,12 +70,18 @@ impl SlugKey {
         Self(hex(&hash.finalize()))
     }
 
+    /// As it stands in an image's label.
+    pub fn labelled(text: &str) -> Option<Self> {
+        let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (text.len() == 64 && is_hex).then(|| Self(text.to_owned()))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
     /// Enough of it to tell slugs apart; the tag of a published one.
     pub fn short(&self) -> &str {
-        &self.0[..16]
+        self.0.get(..16).unwrap_or(&self.0)
     }
 }
 impl fmt::Display for SlugKey {

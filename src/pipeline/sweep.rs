@@ -4,11 +4,14 @@
 //! meanwhile. What cannot be removed is told of and left to the next sweep; nothing else waits for it.
 
 mod files;
+mod gone;
 mod history;
 mod in_docker;
+mod killed;
+mod published;
 mod slugs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -16,10 +19,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::Registry;
 use super::keep::Keep;
 use super::places::Places;
 use super::release::ReleaseError;
-use crate::docker::{Docker, DockerError};
+use crate::docker::{Docker, DockerError, RegistryError};
 use crate::git::GitError;
 use crate::model::{AppName, TenantName};
 use crate::store::{Holder, LeaseAttempt, Store, StoreError};
@@ -31,6 +35,8 @@ pub struct Sweep {
     pub docker: Docker,
     /// The value of the label `paas.home` on everything of this platform.
     pub home_label: String,
+    /// Where slugs are published, if anywhere.
+    pub registry: Option<Registry>,
     pub keep: Keep,
     /// All apps' build logs: a directory per tenant, in it one per app.
     pub logs: PathBuf,
@@ -48,12 +54,20 @@ pub enum Kind {
     Containers,
     Caches,
     Slugs,
+    /// Manifests in the registry.
+    Published,
     /// What the store remembers of slugs.
     Memories,
+    /// Builds of pushes that were killed: marked, not removed.
+    Abandoned,
     Builds,
     Loans,
     Letterboxes,
     HalfMade,
+    /// Of detached pushes that were killed.
+    Refs,
+    /// Repositories of apps that are gone.
+    Gone,
     /// Tidied, not removed.
     Repositories,
 }
@@ -63,6 +77,8 @@ pub enum Kind {
 pub struct Swept {
     pub counts: BTreeMap<Kind, usize>,
     pub troubles: Vec<SweepError>,
+    /// What is left for somebody to see to.
+    pub notes: BTreeSet<String>,
 }
 
 /// Why something was not swept.
@@ -80,8 +96,16 @@ pub enum SweepError {
     Docker(#[from] DockerError),
     #[error(transparent)]
     Git(#[from] GitError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error("cannot remove {path}", path = .path.display())]
     File {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot keep in {path} since when an app is gone", path = .path.display())]
+    Note {
         path: PathBuf,
         #[source]
         cause: io::Error,
@@ -99,16 +123,21 @@ impl Sweep {
             LeaseAttempt::Held(turn) => turn,
             LeaseAttempt::Busy(holder) => return Err(SweepError::Busy(holder)),
         };
-        let mut swept = Swept::default();
+        let (mut swept, mut gone) = (Swept::default(), Vec::new());
         for stage in [
+            self.killed(&mut swept).await,
             self.containers(&mut swept).await,
             self.caches(&mut swept).await,
             self.builds(&mut swept).await,
-            self.slugs(&mut swept).await,
+            self.slugs(&mut gone, &mut swept).await,
+            // After the slugs: what is left of them is what stays.
+            self.published(&gone, &mut swept).await,
         ] {
             swept.troubles.extend(stage.err());
         }
         self.half_made(&mut swept);
+        self.refs_of_killed(&mut swept);
+        self.gone(&mut swept).await;
         // The longest comes last.
         self.repositories(&mut swept);
         Ok(swept)
@@ -159,11 +188,15 @@ impl fmt::Display for Kind {
             Self::Containers => "containers of pushes that are over",
             Self::Caches => "build caches of apps that are gone",
             Self::Slugs => "old slugs",
+            Self::Published => "manifests of old slugs in the registry",
             Self::Memories => "memories of slugs that are gone",
+            Self::Abandoned => "builds of pushes that were killed",
             Self::Builds => "old builds and their logs",
             Self::Loans => "directories lent to builds that are over",
             Self::Letterboxes => "letterboxes that nobody uses",
             Self::HalfMade => "half-made repositories",
+            Self::Refs => "refs of detached pushes that were killed",
+            Self::Gone => "repositories of apps that are gone",
             Self::Repositories => "repositories that had grown",
         })
     }

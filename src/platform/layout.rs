@@ -3,7 +3,7 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, lchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 use super::account::Account;
@@ -61,15 +61,33 @@ fn directory(path: &Path, owner: Option<&Account>, mode: u32) -> Result<(), Layo
     owner.map_or(Ok(()), |account| chown(path, Some(account.uid), Some(account.gid))).map_err(at(path))
 }
 
-/// Writes the commented example where there is no configuration yet. True when it did.
-pub(super) fn configuration(home: &Home) -> Result<bool, LayoutError> {
+/// Writes the commented example where there is no configuration yet. True when it did. It may come to hold credentials,
+/// so nobody but its owner and the account reads it; one that was there stays as it is but for that.
+pub(super) fn configuration(home: &Home, account: &Account) -> Result<bool, LayoutError> {
     let path = home.config();
-    let made = new_file(&path, 0o644).and_then(|mut file| file.write_all(EXAMPLE.as_bytes()));
+    let made = new_file(&path, 0o640).and_then(|mut file| {
+        fchown(&file, None, Some(account.gid))?;
+        file.write_all(EXAMPLE.as_bytes())
+    });
     match made {
         Ok(()) => Ok(true),
-        Err(there) if there.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(there) if there.kind() == io::ErrorKind::AlreadyExists => {
+            close_to_others(&path, account).map(|()| false).map_err(at(&path))
+        }
         Err(cause) => Err(at(&path)(cause)),
     }
+}
+
+/// Takes a file from everybody's eyes, and lets the account read it instead of them.
+fn close_to_others(path: &Path, account: &Account) -> io::Result<()> {
+    let found = fs::metadata(path)?;
+    let is_closed = found.mode() & 0o777 == found.mode() & 0o770 && found.gid() == account.gid;
+    let me = rustix::process::geteuid();
+    if is_closed || !(me.is_root() || me.as_raw() == found.uid()) {
+        return Ok(());
+    }
+    chown(path, None, Some(account.gid))?;
+    fs::set_permissions(path, Permissions::from_mode((found.mode() & 0o700) | 0o040))
 }
 
 /// Keeps what this start was told by flags and variables, for the commands and hooks to come. It may hold
@@ -101,7 +119,7 @@ pub(super) fn root_credentials(
     let credentials = make();
     let written = || {
         let mut file = new_file(&path, 0o600)?;
-        std::os::unix::fs::fchown(&file, Some(account.uid), Some(account.gid))?;
+        fchown(&file, Some(account.uid), Some(account.gid))?;
         writeln!(file, "{}", credentials.reveal())
     };
     written().map_err(at(&path))?;
@@ -141,8 +159,6 @@ fn drop_if_there(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt as _;
-
     use super::*;
 
     /// A home of this test's user.
@@ -175,10 +191,23 @@ mod tests {
     fn a_configuration_is_written_once_and_never_over_somebodys_own() {
         let (_directory, home, account) = home();
         directories(&home, &account).unwrap();
-        assert!(configuration(&home).unwrap());
+        assert!(configuration(&home, &account).unwrap());
         fs::write(home.config(), "user: me\n").unwrap();
-        assert!(!configuration(&home).unwrap());
+        assert!(!configuration(&home, &account).unwrap());
         assert_eq!(fs::read_to_string(home.config()).unwrap(), "user: me\n");
+    }
+
+    #[test]
+    fn a_configuration_is_read_by_its_owner_and_the_account_alone_whoever_wrote_it() {
+        let (_directory, home, account) = home();
+        directories(&home, &account).unwrap();
+        configuration(&home, &account).unwrap();
+        assert_eq!((mode(&home.config()), fs::metadata(home.config()).unwrap().gid()), (0o640, account.gid));
+        for (written, expected) in [(0o644, 0o640), (0o666, 0o640), (0o640, 0o640), (0o600, 0o600)] {
+            fs::set_permissions(home.config(), Permissions::from_mode(written)).unwrap();
+            configuration(&home, &account).unwrap();
+            assert_eq!(mode(&home.config()), expected, "{written:o}");
+        }
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub async fn run(
     // Opened once as root, so that it and whatever root made in it before belong to the account.
     SqliteStore::open(&home.store())?;
     let _presence = Presence::take(home).map_err(UpError::Presence)?.ok_or(UpError::Starting)?;
-    if layout::configuration(home)? {
+    if layout::configuration(home, &account)? {
         say(News::Configured);
     }
     layout::started_with(home, overrides, &account)?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::letterbox;
+use crate::delivery;
 use crate::docker::{Docker, Socket};
 use crate::pipeline::{Keep, Leftover, Sweep, SweepError};
 use crate::settings::Settings;
@@ -24,6 +25,7 @@ pub(super) async fn sweep(settings: &Settings, dry_run: bool) -> Result<Swept, S
         store: Arc::new(SqliteStore::open(&home.store())?),
         docker: Docker::at(Socket(settings.docker.socket.clone())),
         home_label: home.path().display().to_string(),
+        registry: delivery::registry(settings),
         keep: Keep {
             slugs: settings.keep.slugs as usize,
             builds: settings.keep.builds as usize,
@@ -61,11 +63,13 @@ impl Swept {
 
 impl fmt::Display for Swept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.swept.counts.is_empty() {
+        if self.swept.counts.is_empty() && self.swept.notes.is_empty() {
             return writeln!(f, "nothing to sweep");
         }
         for (kind, count) in &self.swept.counts {
             let verb = match (kind, self.dry_run) {
+                (Leftover::Abandoned, false) => "marked as abandoned",
+                (Leftover::Abandoned, true) => "would mark as abandoned",
                 (Leftover::Repositories, false) => "tidied",
                 (Leftover::Repositories, true) => "would tidy",
                 (_, false) => "removed",
@@ -73,7 +77,7 @@ impl fmt::Display for Swept {
             };
             writeln!(f, "{verb} {kind}: {count}")?;
         }
-        Ok(())
+        self.swept.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
     }
 }
 
@@ -82,7 +86,8 @@ mod tests {
     use super::*;
 
     fn swept(counts: &[(Leftover, usize)], dry_run: bool) -> String {
-        let swept = crate::pipeline::Swept { counts: counts.iter().copied().collect(), troubles: Vec::new() };
+        let counts = counts.iter().copied().collect();
+        let swept = crate::pipeline::Swept { counts, ..crate::pipeline::Swept::default() };
         Swept { swept, dry_run }.to_string()
     }
 
@@ -97,7 +102,7 @@ mod tests {
     #[test]
     fn what_could_not_be_swept_is_said_and_fails() {
         let troubles = vec![SweepError::Busy(None), SweepError::Busy(None)];
-        let swept = crate::pipeline::Swept { counts: std::collections::BTreeMap::new(), troubles };
+        let swept = crate::pipeline::Swept { troubles, ..crate::pipeline::Swept::default() };
         let failure = Swept { swept, dry_run: false }.ended().unwrap_err();
         assert!(failure.to_string().contains("2 things could not be swept"), "{failure}");
     }

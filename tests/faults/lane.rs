@@ -262,6 +262,7 @@ impl Lane {
             store: Arc::new(self.store()),
             docker: Docker::at(Socket(DOCKER.into())),
             home_label: self.home().display().to_string(),
+            registry: None,
             keep: Keep { slugs: 100, builds: 100, build_age: Duration::from_hours(1) },
             logs: self.home().join("logs"),
             repositories: self.home().join("repositories"),

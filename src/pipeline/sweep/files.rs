@@ -158,8 +158,14 @@ fn entries(directory: &Path) -> impl Iterator<Item = DirEntry> {
     fs::read_dir(directory).into_iter().flatten().flatten()
 }
 
+/// An app's repository.
+pub(super) fn named_repository(entry: &DirEntry) -> Option<(AppName, PathBuf)> {
+    let name = entry.file_name();
+    Some((name.to_str()?.strip_suffix(".git")?.parse().ok()?, entry.path()))
+}
+
 /// The directories in it; no link is followed to one.
-fn directories(directory: &Path) -> impl Iterator<Item = DirEntry> {
+pub(super) fn directories(directory: &Path) -> impl Iterator<Item = DirEntry> {
     entries(directory).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
 }
 

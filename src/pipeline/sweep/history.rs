@@ -1,13 +1,13 @@
 //! What the store's records say of an app's past.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::{Sweep, SweepError};
 use crate::docker::ListedImage;
-use crate::model::{AppName, ImageId, ImageRef, TenantName};
+use crate::model::{AppName, Digest, ImageId, ImageRef, TenantName};
 use crate::pipeline::app_record::AppRecord;
 use crate::pipeline::build_log::{Build, BuildState};
 use crate::pipeline::keep::{AppSlugs, PastBuild, Use};
@@ -23,6 +23,8 @@ pub(super) struct History {
     releases: Vec<PastRelease>,
     /// The slugs that builds made.
     made: Vec<Use>,
+    /// Of all slugs that were built or released.
+    tags: BTreeSet<String>,
     pub builds: Vec<PastBuild>,
 }
 
@@ -41,6 +43,28 @@ impl History {
         let is_of = |build: &BuildOf| build.tenant.as_ref().unwrap_or(&self.tenant) == tenant && build.app == *app;
         let serving = self.releases.iter().filter(|release| release.serves && is_of(&release.build));
         serving.map(|release| release.build.number).collect()
+    }
+
+    /// What releases call the slugs that were published to the repository.
+    pub(super) fn published_to(&self, repository: &str) -> AppSlugs<Digest> {
+        let digest = |release: &PastRelease| match &release.image {
+            ImageRef::Published { repository: name, digest } if name == repository => Some(digest.clone()),
+            _ => None,
+        };
+        let released = |release| Some(Use { image: digest(release)?, at: release.created });
+        AppSlugs {
+            serving: self.releases.iter().filter(|release| release.serves).filter_map(digest).collect(),
+            uses: self.releases.iter().filter_map(released).collect(),
+        }
+    }
+
+    /// By which pushes of the app may have published something.
+    pub(super) fn tags(&self) -> impl Iterator<Item = &String> {
+        self.tags.iter()
+    }
+
+    pub(super) fn made(&self) -> impl Iterator<Item = &ImageId> {
+        self.made.iter().map(|made| &made.image)
     }
 
     /// The app's slugs that are among `images`.
@@ -110,9 +134,11 @@ impl Sweep {
             serves: serves(release),
         };
         let builds: Vec<Build> = self.records(&places.builds()).await?;
+        let slugs = releases.iter().map(|release| &release.slug).chain(builds.iter().map(|build| &build.slug));
         Ok(History {
             releases: releases.iter().map(past).collect(),
             made: builds.iter().filter_map(made).collect(),
+            tags: slugs.map(|slug| slug.short().to_owned()).collect(),
             builds: builds.iter().map(past_build).collect(),
             tenant,
             app,
@@ -178,8 +204,13 @@ mod tests {
                 past(gone.parse().unwrap(), true),
             ],
             made: vec![Use { image: gone.parse().unwrap(), at: release().created }],
+            tags: BTreeSet::new(),
             builds: Vec::new(),
         };
+        let published_to = history.published_to("127.0.0.1:5000/dev/shop");
+        let digest: Digest = format!("sha256:{}", "2".repeat(64)).parse().unwrap();
+        assert_eq!((published_to.serving, published_to.uses.len()), (vec![digest], 1));
+        assert!(history.published_to("127.0.0.1:5000/dev/twin").serving.is_empty(), "the same digest, elsewhere");
         let slugs = history.slugs(&Images::of(vec![listed]));
         let used = Use { image: id.clone(), at: release().created };
         assert_eq!(slugs, AppSlugs { serving: vec![id], uses: vec![used.clone(), used] });
@@ -197,6 +228,7 @@ mod tests {
             app: "store".parse().unwrap(),
             releases: vec![past(Some("dev"), 1, true), past(Some("dev"), 2, false), past(None, 3, true)],
             made: Vec::new(),
+            tags: BTreeSet::new(),
             builds: Vec::new(),
         };
         let of = |tenant: &str| history.serving_builds_of(&tenant.parse().unwrap(), &"shop".parse().unwrap());

@@ -29,14 +29,17 @@ struct Memory {
 }
 
 impl Sweep {
-    pub(super) async fn slugs(&self, swept: &mut Swept) -> Result<(), SweepError> {
+    /// Leaves in `gone` what went, or would go.
+    pub(super) async fn slugs(&self, gone: &mut Vec<ListedImage>, swept: &mut Swept) -> Result<(), SweepError> {
         // In this order: whatever is remembered was there before, so what is not listed is gone.
         let memories = self.memories().await?;
         let images = self.images().await?;
         let kept = self.kept(&images).await?;
         if self.dry_run {
-            let old = images.listed.iter().filter(|image| !kept.contains(&image.id));
-            old.for_each(|_| swept.tried(Kind::Slugs, Ok::<_, SweepError>(true)));
+            gone.extend(images.listed.into_iter().filter(|image| !kept.contains(&image.id)));
+            for _ in gone {
+                swept.tried(Kind::Slugs, Ok::<_, SweepError>(true));
+            }
             return Ok(());
         }
         self.strike(&memories, &images, &kept, swept).await?;
@@ -55,14 +58,14 @@ impl Sweep {
             };
             out_of_reach && !kept.contains(&image.id)
         };
-        let mut removed = HashSet::new();
         for image in images.listed.iter().filter(goes) {
             let outcome = self.docker.remove_unused_image(image).await;
             if matches!(outcome, Ok(true)) {
-                removed.insert(image.id.clone());
+                gone.push(image.clone());
             }
             swept.tried(Kind::Slugs, outcome);
         }
+        let removed: HashSet<&ImageId> = gone.iter().map(|image| &image.id).collect();
         for memory in &memories {
             let without = memory.known.changed(|slug| (!removed.contains(&slug.image)).then_some(slug));
             self.remember(memory, &without).await?;
@@ -129,7 +132,7 @@ impl Sweep {
     }
 
     /// This platform's slugs in Docker.
-    async fn images(&self) -> Result<Images, SweepError> {
+    pub(super) async fn images(&self) -> Result<Images, SweepError> {
         let mut listed = self.docker.images_with(&[(labels::HOME, &self.home_label)]).await?;
         listed.retain(|image| image.labels.get(labels::SLUG).is_some_and(|slug| !slug.is_empty()));
         Ok(Images::of(listed))

@@ -250,7 +250,7 @@ impl Installation<'_> {
             layout::directories(home, account)?;
             // Made as root, it gets the owner of its directory.
             SqliteStore::open(&home.store())?;
-            layout::configuration(home)?;
+            layout::configuration(home, account)?;
         }
         let did = |had: bool| if had { Did::Nothing } else { Did::Made };
         done.add(home.path().display(), did(had.0));
