@@ -36,7 +36,7 @@ use crate::support::builder::{TestBuilder, docker};
 use crate::support::checking_proxy::CheckingProxy;
 use crate::support::http::{address_of, get};
 use crate::support::pipeline::{platform, remove_from_docker};
-use crate::support::project::Project;
+use crate::support::project::{Project, SERVES_ITS_FILES};
 use crate::support::registry::TestRegistry;
 
 /// A platform of its own, with a builder of its own; nothing of it is left in Docker when it is dropped.
@@ -464,7 +464,7 @@ fn never_ready(image: &str) -> App {
 /// A web process that serves `/app/page` as `/page`.
 fn site(page: &str) -> Project {
     let project = Project::empty();
-    project.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
+    project.write("Procfile", SERVES_ITS_FILES);
     project.write("page", page);
     project.commit("first");
     project
@@ -538,7 +538,7 @@ async fn a_release_that_fails_is_undone_and_its_last_words_are_shown() {
     let serving = format!("http://{}:{}", tasks[0].host, tasks[0].ports[0]);
     assert_eq!(get(address_of(&serving), "/page", None).unwrap().body, "first");
 
-    app.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
+    app.write("Procfile", SERVES_ITS_FILES);
     app.write("page", "mended");
     app.commit("mended");
     let third = lab.push(&app).await;
@@ -574,7 +574,7 @@ async fn an_app_that_never_listens_does_not_pass_its_check() {
 async fn a_worker_that_exits_at_once_has_failed_whatever_marathon_says() {
     let lab = Lab::serving(|_| {});
     let app = site("fine");
-    app.write("Procfile", "web: httpd -f -p $PORT -h /app\nworker: true\n");
+    app.write("Procfile", format!("{SERVES_ITS_FILES}worker: true\n"));
     app.write("paas.yml", "processes: {worker: {instances: 1}}\n");
     app.commit("a worker that does not stay");
     let reason = lab.push(&app).await.reason();
@@ -664,7 +664,7 @@ async fn the_deployment_of_a_push_that_was_killed_is_taken_over_unasked() {
             assert!(step.is_err(), "it ended: {:?}", step.map(|ended| ended.map_err(|error| error.reason())));
         }
     }
-    app.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
+    app.write("Procfile", SERVES_ITS_FILES);
     app.commit("listens");
     assert_eq!(get(live_at(&lab.push(&app).await), "/page", None).unwrap().body, "at last");
     assert!(matches!(lab.release(1).await.state, ReleaseState::Failed { .. }));

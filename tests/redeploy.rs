@@ -3,7 +3,7 @@
 use crate::support::builder::TestBuilder;
 use crate::support::laptop::Laptop;
 use crate::support::platform::{Said, TestPlatform};
-use crate::support::project::Project;
+use crate::support::project::{Project, SERVES_ITS_FILES};
 
 fn redeploy(laptop: &Laptop<'_>, more: &[&str]) -> Said {
     let mut command = laptop.command();
@@ -12,7 +12,7 @@ fn redeploy(laptop: &Laptop<'_>, more: &[&str]) -> Said {
 
 fn app() -> Project {
     let project = Project::empty();
-    project.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
+    project.write("Procfile", SERVES_ITS_FILES);
     project.write("build", "echo built anew\n");
     project.commit("first");
     project

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::builder::TestBuilder;
 use crate::support::pipeline::platform;
-use crate::support::project::Project;
+use crate::support::project::{Project, SERVES_ITS_FILES};
 use crate::support::scripted_marathon::{Act, Recording, ScriptedMarathon};
 
 const DEADLINE: Duration = Duration::from_mins(5);
@@ -47,7 +47,7 @@ impl Lab {
         let deploy = DeployRules { deadline: DEADLINE, settle: Duration::from_secs(1), retries: RETRIES };
         let platform = Platform { deploy, ..ours };
         let project = Project::empty();
-        project.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
+        project.write("Procfile", SERVES_ITS_FILES);
         project.commit("first");
         Self { marathon, project, platform, _home: home, _builder: builder }
     }

@@ -13,7 +13,7 @@ use paas::store::{LeaseAttempt, SqliteStore, Store as _, StorePath};
 use crate::support::builder::{TestBuilder, docker};
 use crate::support::http::{address_of, get};
 use crate::support::platform::{Said, TestKey, TestPlatform};
-use crate::support::project::Project;
+use crate::support::project::{Project, SERVES_ITS_FILES};
 use crate::support::registry::{self, TestRegistry};
 
 /// A platform with the tenant `dev`, whose builder is one of a few files.
@@ -124,7 +124,7 @@ fn repository(home: &Path, place: &str, refs: &[&str]) -> PathBuf {
 /// A web app that serves the text, and ends when it is told to.
 fn app(text: &str) -> Project {
     let project = Project::empty();
-    project.write("Procfile", "web: sh -c 'trap exit TERM; httpd -f -p $PORT -h /app & wait'\n");
+    project.write("Procfile", SERVES_ITS_FILES);
     change(&project, text);
     project
 }

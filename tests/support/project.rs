@@ -5,6 +5,10 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+/// A Procfile whose web process serves the app's files, and ends when it is told to; alone in its container `httpd` would
+/// wait to be killed.
+pub const SERVES_ITS_FILES: &str = "web: sh -c 'trap exit TERM; httpd -f -p $PORT -h /app & wait'\n";
+
 /// A work tree with one commit, made from `tests/fixtures/apps/<fixture>` or from nothing.
 pub struct Project {
     directory: TempDir,
@@ -34,7 +38,7 @@ impl Project {
     /// An app that serves its own files; `script` is what builds it (`tests/fixtures/builder`).
     pub fn built_by(script: &str) -> Self {
         let project = Self::empty();
-        project.write("Procfile", "web: httpd -f -p $PORT -h /app\n");
+        project.write("Procfile", SERVES_ITS_FILES);
         project.write("build", script);
         project.commit("first");
         project
