@@ -7,6 +7,7 @@ mod rehearsal;
 mod release_command;
 mod reuse;
 mod source;
+mod submodules;
 
 use std::collections::BTreeMap;
 use std::future::{Ready, ready};

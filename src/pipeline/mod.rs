@@ -34,6 +34,7 @@ mod release_command;
 mod slug;
 mod slug_memory;
 mod source;
+mod submodules;
 mod sweep;
 mod task_logs;
 mod turn;
@@ -51,8 +52,8 @@ use crate::docker::{Docker, DockerError, labels};
 use crate::git::Repository;
 use crate::marathon;
 use crate::model::{
-    AppName, ByteSize, CommitId, ImageRef, Period, ProcessType, Quota, ReleaseNumber, Secret, TenantName, TokenId,
-    UserName,
+    AppName, ByteSize, CommitId, HttpsHost, ImageRef, Period, ProcessType, Quota, ReleaseNumber, Secret, TenantName,
+    TokenId, UserName,
 };
 use crate::store::{BoxedCause, Lease, Store};
 use build_log::{Builds, Loan};
@@ -83,6 +84,7 @@ pub use release::{BuildOf, Release, ReleaseError, ReleaseState};
 pub use release_command::ReleaseCommandError;
 pub use slug_memory::Readable;
 pub use source::SourceError;
+pub use submodules::SubmoduleError;
 pub use sweep::{Kind as Leftover, Sweep, SweepError, Swept};
 
 /// What a push works with.
@@ -151,6 +153,8 @@ pub struct Builder {
     pub memory: ByteSize,
     pub cpus: Option<f64>,
     pub processes: u32,
+    /// From where builds fetch submodules.
+    pub submodule_hosts: Vec<HttpsHost>,
     /// What has to be free on each disk before a build begins.
     pub free: ByteSize,
 }
@@ -277,7 +281,7 @@ async fn run_noting<Asked: Future<Output = Result<Option<Permission>, BoxedCause
     let releases = Releases::of(&*platform.store, places.clone());
     let previous = releases.serving().await?;
 
-    let source = source::check_out(&push, say).await?;
+    let source = source::check_out(&push, platform, say).await?;
     reached!(SourceRead, push.app, platform.home_label);
     quota::foresee(&source, previous.as_ref(), &push, platform).await?;
     let built = build::build(&source, &push, platform, say).await?;

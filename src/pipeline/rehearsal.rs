@@ -25,7 +25,7 @@ pub async fn rehearse(push: &Push, platform: &Platform, say: Say<'_>) -> Result<
         Some(_) => (releases.serving().await?, AppRecord::read(&*platform.store, &places).await?.value.releases + 1),
         None => (None, 1),
     };
-    let source = source::check_out(push, say).await?;
+    let source = source::check_out(push, platform, say).await?;
     quota::foresee(&source, previous.as_ref(), push, platform).await?;
 
     let Foreseen { way, slug, known } = build::foresee(&source, push, platform).await?;

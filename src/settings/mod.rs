@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use crate::model::{ByteSize, Period};
+use crate::model::{ByteSize, HttpsHost, Period};
 
 pub use draft::{AccountName, SshServer};
 pub use home::Home;
@@ -103,6 +103,8 @@ pub struct BuildSettings {
     pub cpus: Option<f64>,
     /// Default 1024.
     pub processes: u32,
+    /// From where builds fetch submodules, over https alone. Default: from nowhere.
+    pub submodule_hosts: Vec<HttpsHost>,
 }
 
 /// All builds of this host together.
