@@ -358,6 +358,30 @@ async fn a_build_that_needs_too_much_memory_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_build_that_writes_too_much_is_ended_with_the_limit_and_the_figure() {
+    let lab = Lab::building(|platform| platform.builder.disk = ByteSize::mib(16));
+    let app = Project::built_by("head -c 24m /dev/zero > large; echo written; sleep 600");
+    let outcome = lab.push(&app).await;
+    let reason = outcome.reason();
+    assert!(
+        reason.starts_with("build failed: the build wrote more than 16 MiB (build.disk): 24 MiB when it was"),
+        "{reason}"
+    );
+    outcome.says("written");
+    assert_eq!((lab.containers(), lab.images()), (String::new(), Vec::new()));
+
+    app.write("build", "head -c 24m /dev/zero > large");
+    app.commit("that is over before anybody looks");
+    assert!(lab.push(&app).await.reason().contains("more than 16 MiB (build.disk): 24 MiB"));
+    assert_eq!((lab.containers(), lab.images()), (String::new(), Vec::new()));
+
+    app.write("build", "head -c 24m /dev/zero > /tmp/cache/large; head -c 8m /dev/zero > small; sleep 3; echo kept");
+    app.commit("into its cache");
+    lab.push(&app).await.says("kept");
+    assert_eq!(lab.images().len(), 1);
+}
+
+#[tokio::test]
 async fn a_build_has_no_docker_no_privilege_and_cannot_gain_any() {
     let lab = Lab::new();
     let outcome = lab

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::build_log::{Build, BuildFileError, BuildLog, BuildState, Builds, Lent, Loan};
-use super::disk::{DiskFull, NoRoom};
+use super::disk::{DiskFull, DiskOverrun, NoRoom, Writer};
 use super::dockerfile::DockerfileError;
 use super::dockerfile_build::{self, Bases, Steps};
 use super::own_image::OwnImage;
@@ -21,7 +21,7 @@ use super::slug::{KnownSlug, SlugKey};
 use super::slug_memory;
 use super::source::Source;
 use super::turn::{self, Asked};
-use super::{Platform, Progress, Push, Say, cancel, console, reached, submodules};
+use super::{Platform, Progress, Push, Say, cancel, console, disk, reached, submodules};
 use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, DockerError, Image, Job, labels};
 use crate::git::GitError;
 use crate::model::{ByteSize, ImageId, Period, ProcessType, TenantName};
@@ -91,6 +91,8 @@ pub enum BuildError {
     #[error(transparent)]
     DiskFull(DiskFull),
     #[error(transparent)]
+    DiskOverrun(#[from] DiskOverrun),
+    #[error(transparent)]
     Source(#[from] GitError),
     #[error(transparent)]
     Docker(#[from] DockerError),
@@ -151,7 +153,7 @@ pub(super) async fn build(
         say(Progress::Step(format!("Slug {} from {from}: same tree again", short(&built.image))));
         built
     } else {
-        super::disk::has_room(push, platform).await?;
+        disk::has_room(push, platform).await?;
         build_anew(way, slug, source, push, platform, say).await?
     };
     let own_image = own_image(source, Some(&built.image), platform).await?;
@@ -439,15 +441,28 @@ impl Site<'_> {
     ) -> Result<Made, BuildError> {
         container.upload("/", self.source.tar("app")?).await?;
         reached!(SourceUploaded, self.push.app, self.platform.home_label);
-        let complaint = follow(container, log, say).await?;
-        self.judge(&container.ended().await?, complaint)?;
+        let most = self.platform.builder.disk;
+        tokio::select! {
+            ended = self.to_its_end(container, log, say) => ended?,
+            overrun = disk::overrun(Writer::Container(container), most) => return Err(overrun.into()),
+        }
         reached!(BuildEnded, self.push.app, self.platform.home_label);
         let release = container.file(BUILDPACK_RELEASE, BUILDPACK_RELEASE_BYTES).await?;
         let image = container.commit(builder, self.slug_labels()).await?;
         reached!(Committed, self.push.app, self.platform.home_label);
         let size = self.added_by(&image, builder).await?;
+        if let Err(overrun) = DiskOverrun::of(size, most) {
+            // It wrote this since it was looked at last.
+            self.platform.docker.remove_image(image.as_str()).await?;
+            return Err(overrun.into());
+        }
         let default_processes = release.map_or_else(BTreeMap::new, |text| default_processes(&text));
         Ok(Made { image, size, default_processes, slug: self.slug.clone() })
+    }
+
+    async fn to_its_end(&self, container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<(), BuildError> {
+        let complaint = follow(container, log, say).await?;
+        self.judge(&container.ended().await?, complaint)
     }
 
     fn judge(&self, end: &ContainerEnd, complaint: Option<String>) -> Result<(), BuildError> {

@@ -71,7 +71,7 @@ pub use build_log::{Build, BuildFileError, BuildState};
 pub use builds::{BuildHistory, BuildsError, LogReader};
 pub use deploy::{Aftermath, DeployError};
 pub use detached::{Detached, REFS as RESERVED_REFS};
-pub use disk::DiskFull;
+pub use disk::{DiskFull, DiskOverrun};
 pub use dockerfile::DockerfileError;
 #[cfg(feature = "fault-points")]
 pub use fault_point::FaultPoint;
@@ -153,6 +153,8 @@ pub struct Builder {
     pub memory: ByteSize,
     pub cpus: Option<f64>,
     pub processes: u32,
+    /// What it may write to its container, its cache not counted.
+    pub disk: ByteSize,
     /// From where builds fetch submodules.
     pub submodule_hosts: Vec<HttpsHost>,
     /// What has to be free on each disk before a build begins.

@@ -124,6 +124,7 @@ section!(Build {
     memory: ByteSize,
     cpus: Shares,
     processes: u32,
+    disk: ByteSize,
 } {
     submodule_hosts: HttpsHost,
 });

@@ -280,6 +280,7 @@ fn build(draft: super::draft::Build) -> BuildSettings {
         memory: or(draft.memory, ByteSize::mib(2 << 10)),
         cpus: draft.cpus.map(|Scalar(Shares(shares))| shares),
         processes: or(draft.processes, 1024),
+        disk: or(draft.disk, ByteSize::mib(10 << 10)),
         submodule_hosts: draft.submodule_hosts.map(|list| list.0).unwrap_or_default(),
     }
 }

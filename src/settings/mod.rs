@@ -103,6 +103,8 @@ pub struct BuildSettings {
     pub cpus: Option<f64>,
     /// Default 1024.
     pub processes: u32,
+    /// What one may write to its container, its cache not counted. Default 10 GiB.
+    pub disk: ByteSize,
     /// From where builds fetch submodules, over https alone. Default: from nowhere.
     pub submodule_hosts: Vec<HttpsHost>,
 }
