@@ -1,5 +1,6 @@
 //! Walking a tree, without recursion and within bounds.
 
+use std::io;
 use std::path::Path;
 
 use git2::{ObjectType, Oid};
@@ -106,11 +107,11 @@ pub(super) fn summary(
     within: Within,
 ) -> Result<TreeSummary, GitError> {
     let (mut sizes, mut asking) = Contents::sizes(path)?;
-    let mut found = TreeSummary::default();
-    let mut asked = 0;
-    let mut read = |asked: &mut usize, found: &mut TreeSummary| -> Result<(), GitError> {
-        for _ in 0..std::mem::take(asked) {
-            found.bytes = found.bytes.saturating_add(sizes.size().map_err(GitError::Contents)?);
+    let (mut found, mut batch) = (TreeSummary::default(), Vec::with_capacity(BATCH));
+    let mut weigh = |batch: &mut Vec<Oid>, found: &mut TreeSummary| -> io::Result<()> {
+        asking.ask_all(batch)?;
+        for _ in batch.drain(..) {
+            found.bytes = found.bytes.saturating_add(sizes.size()?);
         }
         Ok(())
     };
@@ -121,13 +122,12 @@ pub(super) fn summary(
             return Ok::<_, GitError>(within.holds(found));
         }
         found.files += 1;
-        asking.ask(entry.id).map_err(GitError::Contents)?;
-        asked += 1;
-        if asked == BATCH {
-            read(&mut asked, &mut found)?;
+        batch.push(entry.id);
+        if batch.len() == BATCH {
+            weigh(&mut batch, &mut found).map_err(GitError::Contents)?;
         }
         Ok(within.holds(found))
     })?;
-    read(&mut asked, &mut found)?;
+    weigh(&mut batch, &mut found).map_err(GitError::Contents)?;
     Ok(found)
 }

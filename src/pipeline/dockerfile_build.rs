@@ -105,9 +105,9 @@ pub(super) async fn make(
     let began = Timestamp::now().as_second();
     let mut steps = Narration::of(&written);
     let labels = [(labels::HOME, &*platform.home_label), (labels::STEP, &*step(push))];
-    let built = platform.docker.build_dockerfile(build, source.context(dockerfile, text)?);
+    let pieces = platform.docker.build_dockerfile(build, source.context(dockerfile, text)?);
     let followed = tokio::select! {
-        followed = follow(built, &mut steps, log, say) => followed?,
+        followed = follow(pieces, &mut steps, log, say) => followed?,
         overrun = disk::overrun(Writer::Labelled(&platform.docker, &labels), platform.builder.disk) => {
             return Err(overrun.into());
         }

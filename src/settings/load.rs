@@ -251,9 +251,9 @@ impl Draft {
             build: build(self.build),
             builds: BuildsSettings { parallel: self.builds.parallel.map_or_else(cpus, |s| s.0) },
             limits: Limits {
-                pack: or(self.limits.pack, ByteSize::mib(2 << 10)),
+                pack: or(self.limits.pack, ByteSize::mib(6 << 10)),
                 files: or(self.limits.files, 200_000),
-                unpacked: or(self.limits.unpacked, ByteSize::mib(4 << 10)),
+                unpacked: or(self.limits.unpacked, ByteSize::mib(8 << 10)),
                 free: or(self.limits.free, ByteSize::mib(1 << 10)),
             },
             deploy: DeploySettings {

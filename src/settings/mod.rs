@@ -120,11 +120,11 @@ pub struct BuildsSettings {
 /// What a push may be at most.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Default 2 GiB.
+    /// Default 6 GiB.
     pub pack: ByteSize,
     /// Default 200 000.
     pub files: u64,
-    /// Default 4 GiB.
+    /// Default 8 GiB.
     pub unpacked: ByteSize,
     /// No build begins with less than this free on the disk of Docker or of the repositories. Default 1 GiB.
     pub free: ByteSize,
