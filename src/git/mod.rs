@@ -10,8 +10,11 @@ mod elsewhere;
 mod gc;
 mod hooks;
 mod left_out;
+#[cfg(test)]
+mod odd_trees;
 mod repository;
 mod submodule_urls;
+mod tar_entry;
 mod tar_stream;
 mod tree;
 
