@@ -69,6 +69,8 @@ impl Delivery<'_> {
                 memory: build.memory,
                 cpus: build.cpus,
                 processes: build.processes,
+                disk: build.disk,
+                submodule_hosts: build.submodule_hosts.clone(),
                 free: limits.free,
             },
             deploy: DeployRules {

@@ -166,6 +166,9 @@ impl BuildContainer {
     pub fn id(&self) -> &str {
         &self.id
     }
+    pub(super) fn docker(&self) -> &Docker {
+        &self.docker
+    }
 
     /// Unpacks a tar stream below `directory` of the container, which Docker makes when it is missing.
     /// The stream is read as fast as Docker takes it, so memory does not grow with it.

@@ -1,12 +1,13 @@
-//! What a container uses, asked once.
+//! What a container uses, and what it has written, asked once.
 
 use std::time::Duration;
 
 use bollard::models::ContainerStatsResponse;
-use bollard::query_parameters::StatsOptionsBuilder;
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, StatsOptionsBuilder};
 use futures_util::StreamExt as _;
 
-use super::{Docker, DockerError, is_missing};
+use super::{BuildContainer, Docker, DockerError, Labels, is_missing};
+use crate::model::ByteSize;
 
 /// What a container has used, and may.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,6 +34,37 @@ impl Docker {
             _ => Ok(None),
         }
     }
+}
+
+impl Docker {
+    /// What containers with all of these labels have written over their images, all together. Docker walks all of it to say
+    /// so, which may take a while.
+    pub async fn written_by(&self, labels: Labels<'_>) -> Result<ByteSize, DockerError> {
+        let filters = super::labelled::filter(labels);
+        let options = ListContainersOptionsBuilder::new().size(true).filters(&filters).build();
+        let found = self.api().await?.list_containers(Some(options)).await;
+        let found = found.map_err(|cause| self.failure("tell what containers have written", cause))?;
+        Ok(found.into_iter().map(|container| size(container.size_rw)).fold(ByteSize::new(0), plus))
+    }
+}
+
+impl BuildContainer {
+    /// What was put into it and what it wrote itself, over its image; its volumes are not counted. Docker walks all of it to
+    /// say so, which may take a while.
+    pub async fn written(&self) -> Result<ByteSize, DockerError> {
+        let options = InspectContainerOptions { size: true };
+        let found = self.docker().api().await?.inspect_container(self.id(), Some(options)).await;
+        let found = found.map_err(|cause| self.docker().failure("tell what the build has written", cause))?;
+        Ok(size(found.size_rw))
+    }
+}
+
+fn size(bytes: Option<i64>) -> ByteSize {
+    ByteSize::new(bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default())
+}
+
+fn plus(a: ByteSize, b: ByteSize) -> ByteSize {
+    ByteSize::new(a.get().saturating_add(b.get()))
 }
 
 fn usage(found: &ContainerStatsResponse) -> Option<Usage> {

@@ -19,7 +19,13 @@ pub(super) struct Asking(ChildStdin);
 
 impl Asking {
     pub(super) fn ask(&mut self, id: Oid) -> io::Result<()> {
-        writeln!(self.0, "{id}")
+        self.ask_all(&[id])
+    }
+
+    /// All at once: trees have more files than anybody wants to wait for one by one.
+    pub(super) fn ask_all(&mut self, ids: &[Oid]) -> io::Result<()> {
+        let lines: String = ids.iter().flat_map(|id| [id.to_string(), "\n".to_owned()]).collect();
+        self.0.write_all(lines.as_bytes())
     }
 }
 

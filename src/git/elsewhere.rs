@@ -10,8 +10,10 @@ use super::tree::{self, Entry, Kind};
 use super::{GitError, LeftOut};
 use crate::model::CommitId;
 
-/// How many of each are named; there may be thousands.
+/// How many files are named; there may be thousands.
 const MOST: usize = 10;
+/// The same of submodules, of which a build fetches each.
+const MOST_SUBMODULES: usize = 1000;
 /// Pointers are some 130 bytes long, by their specification 1024 at most.
 const POINTER_BYTES: std::ops::RangeInclusive<usize> = 100..=1024;
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -19,11 +21,18 @@ const ATTRIBUTES: &[u8] = b".gitattributes";
 /// A longer file of attributes is none that people write.
 const MAX_ATTRIBUTES_BYTES: usize = 1 << 20;
 
-/// Paths of what is elsewhere, the first few of each kind.
+/// What is elsewhere, as far as it is worth naming.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Elsewhere {
-    pub submodules: Vec<PathBuf>,
+    pub submodules: Vec<Gitlink>,
     pub lfs: Vec<PathBuf>,
+}
+
+/// Where a tree has a commit of another repository instead of files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gitlink {
+    pub path: PathBuf,
+    pub commit: CommitId,
 }
 
 pub(super) fn elsewhere(
@@ -36,13 +45,14 @@ pub(super) fn elsewhere(
     let (mut found, mut may_have_lfs) = (Elsewhere::default(), false);
     tree::walk(repository, tree, unreadable, |entry| {
         if entry.kind == Kind::Submodule && !left_out.takes(repository, &entry).map_err(unreadable)? {
-            push(&mut found.submodules, &entry);
+            let (path, commit) = (path(&entry), super::repository::commit_id(entry.id));
+            found.submodules.push(Gitlink { path, commit });
         }
         may_have_lfs |= is_attributes(&entry)
             && content(repository, entry.id, 0..=MAX_ATTRIBUTES_BYTES)
                 .map_err(unreadable)?
                 .is_some_and(|text| contains(&text, b"filter=lfs"));
-        Ok::<_, GitError>(true)
+        Ok::<_, GitError>(found.submodules.len() < MOST_SUBMODULES)
     })?;
     // Without the attribute a file that looks like a pointer is what its author meant.
     if may_have_lfs {
@@ -53,7 +63,7 @@ pub(super) fn elsewhere(
                     .map_err(unreadable)?
                     .is_some_and(|text| text.starts_with(POINTER));
             if is_pointer && !left_out.takes(repository, &entry).map_err(unreadable)? {
-                push(&mut found.lfs, &entry);
+                found.lfs.push(path(&entry));
             }
             Ok::<_, GitError>(found.lfs.len() < MOST)
         })?;
@@ -82,8 +92,6 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-fn push(paths: &mut Vec<PathBuf>, entry: &Entry) {
-    if paths.len() < MOST {
-        paths.push(PathBuf::from(OsStr::from_bytes(&entry.path)));
-    }
+fn path(entry: &Entry) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(&entry.path))
 }

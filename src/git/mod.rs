@@ -10,14 +10,18 @@ mod elsewhere;
 mod gc;
 mod hooks;
 mod left_out;
+#[cfg(test)]
+mod odd_trees;
 mod own_refs;
 mod repository;
+mod submodule_urls;
+mod tar_entry;
 mod tar_stream;
 mod tree;
 
 pub use claim::{Claim, SoleClaim};
 pub use docker_ignore::{DockerIgnore, InvalidDockerIgnore};
-pub use elsewhere::Elsewhere;
+pub use elsewhere::{Elsewhere, Gitlink};
 pub use gc::{Census, census, collect_garbage};
 pub use hooks::install_hooks;
 pub use left_out::LeftOut;
@@ -57,6 +61,8 @@ pub enum GitError {
     PathTooLong,
     #[error("git's own process that reads contents broke off")]
     Contents(#[source] std::io::Error),
+    #[error(".gitmodules cannot be read")]
+    Gitmodules(#[source] std::io::Error),
     #[error("`{path}` has {bytes} bytes, at most {limit} are read")]
     FileTooLarge { path: String, bytes: u64, limit: u64 },
 }

@@ -1,5 +1,6 @@
 //! One bare repository.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use git2::{ErrorCode, ObjectType, Oid, RepositoryInitOptions, RepositoryOpenFlag
 
 use super::elsewhere::{self, Elsewhere};
 use super::tree::{self, TreeSummary, Within};
-use super::{GitError, LeftOut, TarShape, TarStream};
+use super::{GitError, LeftOut, TarShape, TarStream, submodule_urls};
 use crate::model::CommitId;
 
 /// By this setting of its own every repository of ours is known.
@@ -213,6 +214,14 @@ impl Repository {
         elsewhere::elsewhere(&repository, self.tree(commit)?.id(), commit, left_out)
     }
 
+    /// Where the commit's `.gitmodules`, a file of at most `limit` bytes, says that submodules are from, by their paths.
+    pub fn submodule_urls(&self, commit: &CommitId, limit: u64) -> Result<BTreeMap<PathBuf, Vec<u8>>, GitError> {
+        match self.file(commit, submodule_urls::FILE, limit)? {
+            Some(_) => submodule_urls::read(&self.path, commit),
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
     /// The commit's tree as a tar archive.
     pub fn tar(&self, commit: &CommitId, shape: TarShape) -> Result<TarStream, GitError> {
         // Opened again for the thread that walks it.
@@ -284,7 +293,7 @@ fn oid(commit: &CommitId) -> Oid {
     Oid::from_str(commit.as_str()).expect("a commit id is 40 hexadecimal digits")
 }
 
-fn commit_id(oid: Oid) -> CommitId {
+pub(super) fn commit_id(oid: Oid) -> CommitId {
     oid.to_string().parse().expect("libgit2 writes 40 hexadecimal digits")
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::contents::{Asking, Contents};
 use super::tree::{self, Entry, Kind};
-use super::{GitError, LeftOut};
+use super::{GitError, LeftOut, tar_entry};
 
 /// Size of the pieces that are handed over.
 const PIECE_BYTES: usize = 128 << 10;
@@ -120,19 +120,21 @@ impl Archive {
             self.append(&mut tar, &entry?)?;
         }
         for (path, content) in std::mem::take(&mut self.shape.added) {
-            let mut header = self.header(tar::EntryType::Regular, 0o644, content.len() as u64);
-            tar.append_data(&mut header, self.shape.prefix.join(path), content.as_slice())?;
+            let header = self.header(tar::EntryType::Regular, 0o644, content.len() as u64);
+            tar_entry::append(&mut tar, header, &self.shape.prefix.join(path), content.as_slice())?;
         }
         tar.into_inner()?.flush()
     }
 
     fn append(&mut self, tar: &mut tar::Builder<Pieces>, entry: &Entry) -> io::Result<()> {
         let in_tree = Path::new(OsStr::from_bytes(&entry.path));
-        let path = self.shape.prefix.join(in_tree);
+        let prefix = &self.shape.prefix;
+        // With nothing after it a prefix would end in a slash.
+        let path = if entry.path.is_empty() { prefix.clone() } else { prefix.join(in_tree) };
         match entry.kind {
             Kind::Directory | Kind::Submodule => {
-                let mut header = self.header(tar::EntryType::Directory, 0o755, 0);
-                tar.append_data(&mut header, path, io::empty())
+                let header = self.header(tar::EntryType::Directory, 0o755, 0);
+                tar_entry::append(tar, header, &path, io::empty())
             }
             Kind::Symlink => {
                 let size = self.contents.size()?;
@@ -142,8 +144,7 @@ impl Archive {
                     return Err(io::Error::other(GitError::PathTooLong));
                 }
                 self.contents.end_of_content()?;
-                let mut header = self.header(tar::EntryType::Symlink, 0o777, 0);
-                tar.append_link(&mut header, path, Path::new(OsStr::from_bytes(&target)))
+                tar_entry::append_link(tar, self.header(tar::EntryType::Symlink, 0o777, 0), &path, &target)
             }
             Kind::File { executable } => {
                 let (size, mode) = (self.contents.size()?, if executable { 0o755 } else { 0o644 });
@@ -151,11 +152,11 @@ impl Archive {
                 let instead = shape.added.remove(in_tree).or_else(|| shape.replaced.remove(in_tree));
                 if let Some(instead) = instead {
                     io::copy(&mut self.contents.content(size), &mut io::sink())?;
-                    let mut header = self.header(tar::EntryType::Regular, mode, instead.len() as u64);
-                    tar.append_data(&mut header, path, instead.as_slice())?;
+                    let header = self.header(tar::EntryType::Regular, mode, instead.len() as u64);
+                    tar_entry::append(tar, header, &path, instead.as_slice())?;
                 } else {
-                    let mut header = self.header(tar::EntryType::Regular, mode, size);
-                    tar.append_data(&mut header, path, self.contents.content(size))?;
+                    let header = self.header(tar::EntryType::Regular, mode, size);
+                    tar_entry::append(tar, header, &path, self.contents.content(size))?;
                 }
                 self.contents.end_of_content()
             }
@@ -315,9 +316,13 @@ mod tests {
             ("assets/real.png", "100644", &[7; 130]),
             ("theme", "160000", b"0"),
         ]);
+        let theme = "c227083464fb9af8955c90d2924774ee50abb547"; // What git calls that content.
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let found = repository.elsewhere(&commit, &LeftOut::default()).unwrap();
-        assert_eq!((found.submodules, found.lfs), (paths(&["theme"]), paths(&["assets/logo.png"])));
+        let submodules: Vec<_> =
+            found.submodules.iter().map(|link| (link.path.clone(), link.commit.as_str())).collect();
+        assert_eq!(submodules, [("theme".into(), theme)]);
+        assert_eq!(found.lfs, paths(&["assets/logo.png"]));
         let left_out = LeftOut::by("theme\n/assets/logo.png\n");
         assert_eq!(repository.elsewhere(&commit, &left_out).unwrap(), super::super::Elsewhere::default());
         let (_other, without_attribute, commit) = committed(&[("logo.png", "100644", pointer.as_bytes())]);

@@ -144,8 +144,6 @@ fn asked_for(ids: &mut Vec<Oid>, git: &mut Option<(Contents, Asking)>, path: &Pa
         Some(git) => git,
         None => git.insert(Contents::sizes(path)?),
     };
-    for id in ids.iter() {
-        asking.ask(*id).map_err(GitError::Contents)?;
-    }
+    asking.ask_all(ids).map_err(GitError::Contents)?;
     ids.drain(..).try_fold(0_u64, |sum, _| Ok(sum.saturating_add(sizes.size().map_err(GitError::Contents)?)))
 }

@@ -3,6 +3,7 @@
 mod causes;
 mod commit;
 mod fingerprint;
+mod https_host;
 mod image;
 mod names;
 mod quantity;
@@ -15,6 +16,7 @@ mod token;
 pub use causes::in_full;
 pub use commit::{CommitId, InvalidCommitId};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
+pub use https_host::{HttpsHost, InvalidHttpsHost};
 pub use image::{Digest, ImageId, ImageRef, InvalidImage};
 pub use names::{AppName, InvalidName, MAX_NAME_BYTES, ProcessType, TenantName, UserName};
 pub use quantity::{ByteSize, InvalidByteSize, InvalidPeriod, Period};

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::ahead::Question;
-use super::build_log::{Build, BuildFileError, BuildLog, BuildState, Builds, Loan};
-use super::disk::{self, DiskFull};
+use super::build_log::{Build, BuildFileError, BuildLog, BuildState, Builds, Lent, Loan};
+use super::disk::{DiskFull, DiskOverrun, Writer};
 use super::dockerfile::DockerfileError;
 use super::dockerfile_build::{self, Bases, Steps};
 use super::own_image::OwnImage;
@@ -23,46 +23,19 @@ use super::slug::{KnownSlug, SlugKey};
 use super::slug_memory;
 use super::source::Source;
 use super::turn::{self, Asked};
-use super::{Platform, Progress, Push, Say, cancel, console, reached};
+use super::{Platform, Progress, Push, Say, cancel, console, disk, reached, submodules};
 use crate::docker::{BuildContainer, BuildContainerSpec, ContainerEnd, DockerError, Image, Job, labels};
 use crate::git::GitError;
 use crate::model::{ByteSize, ImageId, Period, ProcessType, TenantName};
 use crate::store::StoreError;
 
-/// Runs the builder. The certificates' place is exported here and not set on the container, since what is set on a
-/// container gets into the image that is made of it.
-///
-/// An image of herokuish's takes the source from `/app` too, unless there is a `/tmp/app`, which would stay in the slug a
-/// second time. It hands the settings to its user, so they are a copy in memory; makes up a user at random when it is not
-/// told one; reads one buildpack from its environment, and several from a file of the app.
-const SCRIPT: &str = "\
-if [ -r /run/paas-ca/bundle.pem ]; then
-  for name in SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE GIT_SSL_CAINFO; do
-    export \"$name=/run/paas-ca/bundle.pem\"
-  done
-fi
-if [ -x /build/builder ]; then exec /build/builder; fi
-if [ -x /bin/herokuish ]; then
-  rm -rf /tmp/app
-  export ENV_PATH=/dev/shm/env
-  cp -R /tmp/env \"$ENV_PATH\"
-  if id herokuishuser >/dev/null 2>&1; then export USER=herokuishuser; fi
-  urls=/tmp/env/BUILDPACK_URL
-  if [ -f \"$urls\" ]; then
-    if [ \"$(wc -l <\"$urls\")\" -gt 0 ]; then
-      { cat \"$urls\"; echo; } >/app/.buildpacks
-      rm \"$ENV_PATH/BUILDPACK_URL\"
-    else
-      BUILDPACK_URL=$(cat \"$urls\")
-      export BUILDPACK_URL
-    fi
-  fi
-fi
-exec /build
-";
+/// Fetches submodules and runs the builder.
+const SCRIPT: &str = include_str!("builder.sh");
 const CACHE: &str = "/tmp/cache";
 const SETTINGS: &str = "/tmp/env";
 const CA_BUNDLE: &str = "/run/paas-ca";
+/// Where the list of submodules can be read, as the file `list`.
+const SUBMODULES: &str = "/run/paas-submodules";
 /// Where buildpacks leave the process types that they know.
 const BUILDPACK_RELEASE: &str = "/app/.release";
 /// Far more than the names and commands of process types take.
@@ -119,6 +92,8 @@ pub enum BuildError {
     Cancelled { by: String },
     #[error(transparent)]
     DiskFull(#[from] DiskFull),
+    #[error(transparent)]
+    DiskOverrun(#[from] DiskOverrun),
     #[error(transparent)]
     Source(#[from] GitError),
     #[error(transparent)]
@@ -449,7 +424,12 @@ impl Site<'_> {
 
     async fn by_builder(&self, builder: &Image, log: &mut BuildLog, say: Say<'_>) -> Result<Made, BuildError> {
         let (logs, rules) = (&self.platform.build_logs, &self.platform.builder);
-        let loan = Loan::make(logs, self.number, &self.source.build.settings(), rules.ca_bundle.as_deref())?;
+        let lent = Lent {
+            env: self.source.build.settings(),
+            ca_bundle: rules.ca_bundle.as_deref(),
+            submodules: submodules::list(&self.source.submodules),
+        };
+        let loan = Loan::make(logs, self.number, &lent)?;
         let container = self.platform.docker.create_build(self.container(builder, &loan).await?).await?;
         reached!(ContainerMade, self.push.app, self.platform.home_label);
         let made = self.run(builder, &container, log, say).await;
@@ -467,15 +447,28 @@ impl Site<'_> {
     ) -> Result<Made, BuildError> {
         container.upload("/", self.source.tar("app")?).await?;
         reached!(SourceUploaded, self.push.app, self.platform.home_label);
-        let complaint = follow(container, log, say).await?;
-        self.judge(&container.ended().await?, complaint)?;
+        let most = self.platform.builder.disk;
+        tokio::select! {
+            ended = self.to_its_end(container, log, say) => ended?,
+            overrun = disk::overrun(Writer::Container(container), most) => return Err(overrun.into()),
+        }
         reached!(BuildEnded, self.push.app, self.platform.home_label);
         let release = container.file(BUILDPACK_RELEASE, BUILDPACK_RELEASE_BYTES).await?;
         let image = container.commit(builder, self.slug_labels()).await?;
         reached!(Committed, self.push.app, self.platform.home_label);
         let size = self.added_by(&image, builder).await?;
+        if let Err(overrun) = DiskOverrun::of(size, most) {
+            // It wrote this since it was looked at last.
+            self.platform.docker.remove_image(image.as_str()).await?;
+            return Err(overrun.into());
+        }
         let default_processes = release.map_or_else(BTreeMap::new, |text| default_processes(&text));
         Ok(Made { image, size, default_processes, slug: self.slug.clone() })
+    }
+
+    async fn to_its_end(&self, container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<(), BuildError> {
+        let complaint = follow(container, log, say).await?;
+        self.judge(&container.ended().await?, complaint)
     }
 
     fn judge(&self, end: &ContainerEnd, complaint: Option<String>) -> Result<(), BuildError> {
@@ -490,6 +483,7 @@ impl Site<'_> {
         let rules = &self.platform.builder;
         let mut read_only = vec![(loan.env(), SETTINGS)];
         read_only.extend(loan.ca_bundle().map(|directory| (directory, CA_BUNDLE)));
+        read_only.extend(loan.submodules().map(|directory| (directory, SUBMODULES)));
         Ok(BuildContainerSpec {
             image: builder.id.clone(),
             as_root: !builder.user.is_empty(),

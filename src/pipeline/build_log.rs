@@ -249,25 +249,32 @@ impl BuildLog {
     }
 }
 
-/// What of the host's file system a build is lent, gone when this is dropped: its settings, one file each, and the
-/// CA bundle. Bind-mounted, so that none of it gets into the image. The directory itself is for its owner alone; what is
+/// What a build is lent.
+#[derive(Debug, Default)]
+pub(super) struct Lent<'a> {
+    /// Its settings, one file each.
+    pub env: BTreeMap<String, String>,
+    /// Of the host.
+    pub ca_bundle: Option<&'a Path>,
+    /// The list of what it fetches; empty: nothing.
+    pub submodules: String,
+}
+
+/// What of the host's file system a build is lent, gone when this is dropped. Bind-mounted, so that none of it gets into the image. The directory itself is for its owner alone; what is
 /// in it has to be readable for whatever user the build steps down to.
 #[derive(Debug)]
 pub(super) struct Loan {
     directory: PathBuf,
     has_ca_bundle: bool,
+    has_submodules: bool,
 }
 
 impl Loan {
-    pub(super) fn make(
-        logs: &Path,
-        build: u32,
-        env: &BTreeMap<String, String>,
-        ca_bundle: Option<&Path>,
-    ) -> Result<Self, BuildFileError> {
+    pub(super) fn make(logs: &Path, build: u32, lent: &Lent<'_>) -> Result<Self, BuildFileError> {
+        let Lent { env, ca_bundle, submodules } = lent;
         let directory = logs.join(format!("{build}.loan"));
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(at(&directory))?;
-        let loan = Self { directory, has_ca_bundle: ca_bundle.is_some() };
+        let loan = Self { directory, has_ca_bundle: ca_bundle.is_some(), has_submodules: !submodules.is_empty() };
         open_directory(&loan.env())?;
         for (name, value) in env {
             // The manifest let no other names in; here it is the last door before a path is made of it.
@@ -278,6 +285,10 @@ impl Loan {
         if let Some(bundle) = ca_bundle {
             open_directory(&loan.ca())?;
             write(&loan.ca().join("bundle.pem"), &std::fs::read(bundle).map_err(at(bundle))?)?;
+        }
+        if loan.has_submodules {
+            open_directory(&loan.list())?;
+            write(&loan.list().join("list"), submodules.as_bytes())?;
         }
         Ok(loan)
     }
@@ -291,6 +302,13 @@ impl Loan {
     }
     fn ca(&self) -> PathBuf {
         self.directory.join("ca")
+    }
+    /// The directory with `list` in it, when something is to be fetched.
+    pub(super) fn submodules(&self) -> Option<PathBuf> {
+        self.has_submodules.then(|| self.list())
+    }
+    fn list(&self) -> PathBuf {
+        self.directory.join("submodules")
     }
 
     /// Removes what builds that were killed left.
@@ -341,10 +359,10 @@ mod tests {
     fn a_loan_holds_the_settings_and_is_gone_when_dropped() {
         let logs = tempfile::tempdir().unwrap();
         let env = BTreeMap::from([("NODE_ENV".to_owned(), "production".to_owned())]);
-        let loan = Loan::make(logs.path(), 3, &env, None).unwrap();
+        let loan = Loan::make(logs.path(), 3, &Lent { env, ..Lent::default() }).unwrap();
         assert_eq!(std::fs::read_to_string(loan.env().join("NODE_ENV")).unwrap(), "production");
         assert_eq!(std::fs::metadata(logs.path().join("3.loan")).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(loan.ca_bundle(), None);
+        assert_eq!((loan.ca_bundle(), loan.submodules()), (None, None));
         drop(loan);
         assert!(!logs.path().join("3.loan").exists());
     }
@@ -353,14 +371,14 @@ mod tests {
     fn no_setting_can_name_a_file_elsewhere() {
         let logs = tempfile::tempdir().unwrap();
         let env = BTreeMap::from([("../../escaped".to_owned(), "x".to_owned()), ("A".to_owned(), "1".to_owned())]);
-        let loan = Loan::make(logs.path(), 1, &env, None).unwrap();
+        let loan = Loan::make(logs.path(), 1, &Lent { env, ..Lent::default() }).unwrap();
         assert_eq!(std::fs::read_dir(loan.env()).unwrap().count(), 1);
     }
 
     #[test]
     fn what_a_killed_build_left_is_swept() {
         let logs = tempfile::tempdir().unwrap();
-        std::mem::forget(Loan::make(logs.path(), 1, &BTreeMap::new(), None).unwrap());
+        std::mem::forget(Loan::make(logs.path(), 1, &Lent::default()).unwrap());
         BuildLog::create(logs.path(), 1).unwrap().line("kept").unwrap();
         Loan::sweep(logs.path());
         assert!(!logs.path().join("1.loan").exists());

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::build::{BuildError, Made, Site, labels_with};
 use super::build_log::BuildLog;
 use super::console::{self, Lines};
+use super::disk::{self, Writer};
 use super::dockerfile::{Dockerfile, judge_trigger};
 use super::slug::SlugKey;
 use super::source::{DockerfileSource, PINNED_DOCKERFILE, Source};
@@ -103,21 +104,25 @@ pub(super) async fn make(
     };
     let began = Timestamp::now().as_second();
     let mut steps = Narration::of(&written);
-    let image =
-        match follow(platform.docker.build_dockerfile(build, source.context(dockerfile, text)?), &mut steps, log, say)
-            .await?
-        {
-            Ok(image) => image,
-            Err(Complaint { status, message }) => {
-                let until = Timestamp::now().as_second() + 1;
-                let labels = [(labels::HOME, &*platform.home_label), (labels::STEP, &*step(push))];
-                if platform.docker.ran_out_of_memory(&labels, (began, until)).await? {
-                    let status = status.unwrap_or_default();
-                    return Err(BuildError::OutOfMemory { status, limit: platform.builder.memory });
-                }
-                return Err(BuildError::Refused { message: console::clean(&without_tokens(&message)) });
+    let labels = [(labels::HOME, &*platform.home_label), (labels::STEP, &*step(push))];
+    let pieces = platform.docker.build_dockerfile(build, source.context(dockerfile, text)?);
+    let followed = tokio::select! {
+        followed = follow(pieces, &mut steps, log, say) => followed?,
+        overrun = disk::overrun(Writer::Labelled(&platform.docker, &labels), platform.builder.disk) => {
+            return Err(overrun.into());
+        }
+    };
+    let image = match followed {
+        Ok(image) => image,
+        Err(Complaint { status, message }) => {
+            let until = Timestamp::now().as_second() + 1;
+            if platform.docker.ran_out_of_memory(&labels, (began, until)).await? {
+                let status = status.unwrap_or_default();
+                return Err(BuildError::OutOfMemory { status, limit: platform.builder.memory });
             }
-        };
+            return Err(BuildError::Refused { message: console::clean(&without_tokens(&message)) });
+        }
+    };
     if let Some(left) = &site.steps {
         left.keep(&steps.images).await?;
     }

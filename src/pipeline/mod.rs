@@ -35,6 +35,7 @@ mod release_command;
 mod slug;
 mod slug_memory;
 mod source;
+mod submodules;
 mod sweep;
 mod task_logs;
 mod turn;
@@ -52,8 +53,8 @@ use crate::docker::{Docker, DockerError, labels};
 use crate::git::Repository;
 use crate::marathon;
 use crate::model::{
-    AppName, ByteSize, CommitId, ImageRef, Period, ProcessType, Quota, ReleaseNumber, Secret, TenantName, TokenId,
-    UserName,
+    AppName, ByteSize, CommitId, HttpsHost, ImageRef, Period, ProcessType, Quota, ReleaseNumber, Secret, TenantName,
+    TokenId, UserName,
 };
 use crate::store::{BoxedCause, Lease, Store};
 use ahead::Question;
@@ -73,7 +74,7 @@ pub use build_log::{Build, BuildFileError, BuildState};
 pub use builds::{BuildHistory, BuildsError, LogReader};
 pub use deploy::{Aftermath, DeployError};
 pub use detached::{Detached, REFS as RESERVED_REFS};
-pub use disk::DiskFull;
+pub use disk::{DiskFull, DiskOverrun};
 pub use dockerfile::DockerfileError;
 #[cfg(feature = "fault-points")]
 pub use fault_point::FaultPoint;
@@ -86,6 +87,7 @@ pub use release::{BuildOf, Release, ReleaseError, ReleaseState};
 pub use release_command::ReleaseCommandError;
 pub use slug_memory::Readable;
 pub use source::SourceError;
+pub use submodules::SubmoduleError;
 pub use sweep::{Kind as Leftover, Sweep, SweepError, Swept};
 
 /// What a push works with.
@@ -162,6 +164,10 @@ pub struct Builder {
     pub memory: ByteSize,
     pub cpus: Option<f64>,
     pub processes: u32,
+    /// What it may write to its container, its cache not counted.
+    pub disk: ByteSize,
+    /// From where builds fetch submodules.
+    pub submodule_hosts: Vec<HttpsHost>,
     /// What has to be free on each disk before a build begins.
     pub free: ByteSize,
 }
@@ -290,7 +296,7 @@ async fn run_noting<Asked: Future<Output = Result<Option<Permission>, BoxedCause
     let previous = releases.serving().await?;
 
     let builder = Question::image(&platform.docker, &platform.builder.image);
-    let source = source::check_out(&push, say).await?;
+    let source = source::check_out(&push, platform, say).await?;
     reached!(SourceRead, push.app, platform.home_label);
     quota::foresee(&source, previous.as_ref(), &push, platform).await?;
     let built = build::build(&source, Ahead { place, builder }, &push, platform, say).await?;

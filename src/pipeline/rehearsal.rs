@@ -27,7 +27,7 @@ pub async fn rehearse(push: &Push, platform: &Platform, say: Say<'_>) -> Result<
         None => (None, 1),
     };
     let builder = Question::image(&platform.docker, &platform.builder.image);
-    let source = source::check_out(push, say).await?;
+    let source = source::check_out(push, platform, say).await?;
     quota::foresee(&source, previous.as_ref(), push, platform).await?;
 
     let Foreseen { way, slug, known } = build::foresee(&source, builder, push, platform).await?;

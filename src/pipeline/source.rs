@@ -11,12 +11,13 @@ use super::dockerfile::{Dockerfile, DockerfileError};
 use super::formation::Command;
 use super::release_command::RELEASE;
 use super::slug::BuildInput;
-use super::{Progress, Push, Say};
+use super::submodules::{self, Submodule, SubmoduleError};
+use super::{Platform, Progress, Push, Say};
 use crate::git::{
     DockerIgnore, Elsewhere, GitError, InvalidDockerIgnore, LeftOut, Repository, TarShape, TarStream, Within,
 };
 use crate::manifest::{self, Manifest, ManifestError, Procfile, ProcfileError};
-use crate::model::{ByteSize, CommitId, ProcessType, TenantName, without_tokens};
+use crate::model::{ByteSize, CommitId, HttpsHost, ProcessType, TenantName, without_tokens};
 
 /// A commit's tree, and what its `paas.yml` and Procfile ask for.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub(super) struct Source {
     pub wishes: BTreeMap<ProcessType, manifest::Process>,
     pub env: BTreeMap<String, String>,
     pub domains: Vec<String>,
+    /// What is fetched in the build.
+    pub submodules: Vec<Submodule>,
     /// What the build gets instead of the `paas.yml`, when that has a deploy token in it: images are no place for one.
     manifest_without_token: Option<Vec<u8>>,
     /// What of the tree the build does not get.
@@ -77,12 +80,8 @@ pub enum SourceError {
         named(.0)
     )]
     LfsPointers(Vec<PathBuf>),
-    #[error(
-        "{} is a submodule, whose files are not in this repository, and are not fetched; commit them here, or name it \
-         in .slugignore if the app does without",
-        named(.0)
-    )]
-    Submodules(Vec<PathBuf>),
+    #[error(transparent)]
+    Submodule(#[from] SubmoduleError),
     #[error(".slugignore is no UTF-8 text")]
     SlugIgnoreNoText,
     #[error(".dockerignore is no UTF-8 text")]
@@ -94,7 +93,7 @@ pub enum SourceError {
 }
 
 /// The first of them, and how many there are besides.
-fn named(paths: &[PathBuf]) -> String {
+pub(super) fn named(paths: &[PathBuf]) -> String {
     let first = paths.first().map(|path| path.display().to_string()).unwrap_or_default();
     match paths.len() {
         0 | 1 => format!("`{first}`"),
@@ -114,15 +113,21 @@ struct Reading {
 }
 
 /// Reads the commit's tree.
-pub(super) async fn check_out(push: &Push, say: Say<'_>) -> Result<Source, SourceError> {
+pub(super) async fn check_out(push: &Push, platform: &Platform, say: Say<'_>) -> Result<Source, SourceError> {
     let (repository, commit, tenant) = (push.repository.clone(), push.commit.clone(), push.tenant.clone());
-    let read = move || read(repository, commit, &tenant);
+    let hosts = platform.builder.submodule_hosts.clone();
+    let read = move || read(repository, commit, &tenant, &hosts);
     let reading = tokio::task::spawn_blocking(read).await.expect("reading a commit does not panic")?;
     say(Progress::Step(reading.step));
     Ok(reading.source)
 }
 
-fn read(repository: PathBuf, commit: CommitId, tenant: &TenantName) -> Result<Reading, SourceError> {
+fn read(
+    repository: PathBuf,
+    commit: CommitId,
+    tenant: &TenantName,
+    hosts: &[HttpsHost],
+) -> Result<Reading, SourceError> {
     let git = Repository::open(&repository)?;
     // The size was admitted before; this is for people.
     let size = git.summary(&commit, Within::EVERYTHING)?;
@@ -131,7 +136,7 @@ fn read(repository: PathBuf, commit: CommitId, tenant: &TenantName) -> Result<Re
     let manifest = Manifest::read(&text)?.for_tenant(tenant);
     let dockerfile = dockerfile(&git, &commit, &manifest.build)?;
     let left_out = left_out(&git, &commit, dockerfile.as_ref())?;
-    whole(git.elsewhere(&commit, &left_out)?)?;
+    let submodules = whole(git.elsewhere(&commit, &left_out)?, dockerfile.as_ref(), hosts, &git, &commit)?;
     let commands = match git.file(&commit, manifest::PROCFILE_FILE, manifest::MAX_BYTES as u64)? {
         Some(text) => Procfile::read(&text)?.commands,
         None => BTreeMap::new(),
@@ -150,6 +155,7 @@ fn read(repository: PathBuf, commit: CommitId, tenant: &TenantName) -> Result<Re
         manifest_without_token: without_token(&text),
         left_out,
         dockerfile,
+        submodules,
         commands,
         release_command,
         ..Source::of(repository, commit, tree, procfile, manifest)
@@ -200,13 +206,27 @@ fn dockerfile_path(build: &manifest::Build, is_there: bool) -> Option<String> {
     is_asked_for.then(|| build.dockerfile.clone().unwrap_or_else(|| DOCKERFILE.to_owned()))
 }
 
-/// Nobody is to find out from an app that runs that files are missing.
-fn whole(elsewhere: Elsewhere) -> Result<(), SourceError> {
+/// Nobody is to find out from an app that runs that files are missing: what is not here is fetched, or refused.
+fn whole(
+    elsewhere: Elsewhere,
+    by: Option<&DockerfileSource>,
+    hosts: &[HttpsHost],
+    git: &Repository,
+    commit: &CommitId,
+) -> Result<Vec<Submodule>, SourceError> {
     let Elsewhere { submodules, lfs } = elsewhere;
     if !lfs.is_empty() {
         return Err(SourceError::LfsPointers(lfs));
     }
-    if submodules.is_empty() { Ok(()) } else { Err(SourceError::Submodules(submodules)) }
+    if submodules.is_empty() {
+        return Ok(Vec::new());
+    }
+    if by.is_some() {
+        let paths = submodules.into_iter().map(|link| link.path).collect();
+        return Err(SubmoduleError::ByDockerfile(paths).into());
+    }
+    let mut urls = git.submodule_urls(commit, manifest::MAX_BYTES as u64)?;
+    Ok(submodules::to_fetch(submodules, hosts, |link| urls.remove(&link.path))?)
 }
 
 /// The Procfile's `release` is no process type that runs but a command of the release, as with Heroku; that of
@@ -242,6 +262,7 @@ impl Source {
             env: manifest.env,
             domains: manifest.domains.iter().flatten().map(|domain| domain.as_str().to_owned()).collect(),
             release_command: None,
+            submodules: Vec::new(),
             manifest_without_token: None,
             left_out: LeftOut::default(),
         }

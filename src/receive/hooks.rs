@@ -14,7 +14,7 @@ use crate::accounts::access::{self, AccessError, Caller};
 use crate::accounts::audit::{AuditLog, Event, Outcome};
 use crate::delivery::{Delivery, Terminal};
 use crate::git::{self, GitError};
-use crate::model::{CommitId, Secret};
+use crate::model::{ByteSize, CommitId, Secret};
 use crate::pipeline::{self, Progress, Push, PushOptions, reached};
 use crate::settings::{Limits, Settings};
 use crate::store::{SqliteStore, StoreError};
@@ -398,17 +398,96 @@ fn within(limits: &Limits, repository: &git::Repository, commit: &CommitId) -> R
     if at_most.holds(found) {
         return Ok(());
     }
-    let limit = if found.bytes > at_most.bytes {
-        format!("unpacks to more than {} (limits.unpacked)", limits.unpacked)
+    let (found, allowed) = if found.bytes > at_most.bytes {
+        let found = format!("unpacks to {}", ByteSize::new(found.bytes));
+        (found, format!("{} are allowed (limits.unpacked)", limits.unpacked))
     } else {
-        format!("has more than {} files or directories (limits.files)", limits.files)
+        let (count, what) =
+            if found.files > limits.files { (found.files, "files") } else { (found.directories, "directories") };
+        (format!("has {count} {what}"), format!("{} are allowed (limits.files)", limits.files))
     };
-    Err(HookError::TooMuch(format!("the tree of {} {limit}; counting stopped there", commit.short())))
+    Err(HookError::TooMuch(format!(
+        "the tree of {} {found} at least, where counting stopped, and {allowed}: commit less, or have the platform's operator \
+         raise that",
+        commit.short()
+    )))
 }
 
 /// Out of the process group that the session ends when the client hangs up.
 fn leave_the_group() {
     if let Err(error) = rustix::process::setpgid(None, None) {
         tracing::warn!(%error, "the hook could not leave its process group");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A repository with one commit; its tree is what `root` makes of a directory of so many files.
+    fn committed(
+        root: impl Fn(&git2::Repository, &dyn Fn(u32) -> git2::Oid) -> git2::Oid,
+    ) -> (tempfile::TempDir, git::Repository, CommitId) {
+        let directory = tempfile::tempdir().unwrap();
+        let repository = git2::Repository::init_bare(directory.path()).unwrap();
+        let blob = repository.blob(&[7; 1000]).unwrap();
+        let files = |count: u32| {
+            let mut tree = repository.treebuilder(None).unwrap();
+            (0..count).for_each(|number| drop(tree.insert(number.to_string(), blob, 0o100_644).unwrap()));
+            tree.write().unwrap()
+        };
+        let (tree, who) = (root(&repository, &files), git2::Signature::now("A", "a@b").unwrap());
+        let tree = repository.find_tree(tree).unwrap();
+        let name = Some("refs/heads/main");
+        let commit = repository.commit(name, &who, &who, "many", &tree, &[]).unwrap().to_string().parse().unwrap();
+        // As what was pushed is in a pack, in which git finds an object without opening a file for each.
+        let mut packed = std::process::Command::new("git");
+        assert!(packed.arg("-C").arg(directory.path()).args(["repack", "-adq"]).status().unwrap().success());
+        let opened = git::Repository::open(directory.path()).unwrap();
+        (directory, opened, commit)
+    }
+
+    /// So many directories, all of them one object, and one more.
+    fn directories(repository: &git2::Repository, of: &[(u32, git2::Oid)]) -> git2::Oid {
+        let mut tree = repository.treebuilder(None).unwrap();
+        for (count, id) in of {
+            (0..*count).for_each(|number| drop(tree.insert(format!("{id}-{number}"), *id, 0o040_000).unwrap()));
+        }
+        tree.write().unwrap()
+    }
+
+    /// As they are where nobody set any.
+    fn defaults() -> Limits {
+        let home = tempfile::tempdir().unwrap();
+        Settings::load(Some(home.path().to_owned()), std::iter::empty()).unwrap().limits
+    }
+
+    #[test]
+    fn two_hundred_thousand_files_are_accepted_and_one_more_is_refused_with_limit_and_figure() {
+        let (_directory, repository, commit) = committed(|git, files| directories(git, &[(200, files(1000))]));
+        within(&defaults(), &repository, &commit).unwrap();
+        let (_directory, repository, commit) =
+            committed(|git, files| directories(git, &[(200, files(1000)), (1, files(1))]));
+        let refused = within(&defaults(), &repository, &commit).unwrap_err().to_string();
+        assert!(refused.contains("has 200001 files at least"), "{refused}");
+        assert!(refused.contains("200000 are allowed (limits.files)"), "{refused}");
+    }
+
+    #[test]
+    fn a_tree_that_unpacks_to_too_much_or_is_all_directories_is_refused_with_limit_and_figure() {
+        let limits = Limits { files: 10, unpacked: ByteSize::new(6500), ..defaults() };
+        let (_directory, repository, commit) = committed(|_, files| files(7));
+        let refused = within(&limits, &repository, &commit).unwrap_err().to_string();
+        assert!(refused.contains("unpacks to 6.8 KiB at least"), "{refused}");
+        assert!(refused.contains("6.3 KiB are allowed (limits.unpacked)"), "{refused}");
+        let (_directory, repository, commit) = committed(|git, files| directories(git, &[(11, files(0))]));
+        let refused = within(&limits, &repository, &commit).unwrap_err().to_string();
+        assert!(refused.contains("has 11 directories at least"), "{refused}");
+    }
+
+    #[test]
+    fn a_file_of_five_gigabytes_is_within_what_is_allowed() {
+        let Limits { pack, unpacked, .. } = defaults();
+        assert!(pack.get() > 5_100_000_000 && unpacked.get() > 5_100_000_000, "{pack} {unpacked}");
     }
 }

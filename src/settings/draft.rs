@@ -8,10 +8,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ByteSize, Period, Secret};
+use crate::model::{ByteSize, HttpsHost, Period, Secret};
 
 /// A value read from any plain YAML scalar by its type's own reading of text, so that a file (`port: 2222`) and a
 /// variable (`PAAS_SSH_PORT=2222`) meet the same check.
@@ -47,6 +47,36 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Scalar<T> {
     }
 }
 
+/// Several values: a list of YAML, or one text, as a variable has it, with spaces or commas between them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub(super) struct List<T>(pub(super) Vec<T>);
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items<T>(std::marker::PhantomData<T>);
+        impl<'de, T: FromStr<Err: fmt::Display>> Visitor<'de> for Items<T> {
+            type Value = List<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of values")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<List<T>, E> {
+                let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+                let read = |text: &str| text.parse().map_err(|why| E::custom(Reason { text, why }));
+                words.map(read).collect::<Result<_, E>>().map(List)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<List<T>, A::Error> {
+                let mut all = Vec::new();
+                while let Some(Scalar(item)) = items.next_element()? {
+                    all.push(item);
+                }
+                Ok(List(all))
+            }
+        }
+        deserializer.deserialize_any(Items(std::marker::PhantomData))
+    }
+}
+
 /// Why a text is no value of its type; names the text unless the reason does already.
 struct Reason<'a, E> {
     text: &'a str,
@@ -64,19 +94,20 @@ impl<E: fmt::Display> fmt::Display for Reason<'_, E> {
     }
 }
 
-/// A section of the file: its struct, the names of its keys, and how one draft of it is laid over another.
+/// A section of the file: its struct, the names of its keys, and how one draft of it is laid over another. What is a list
+/// stands in braces of its own.
 macro_rules! section {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? }) => {
-        $(#[$doc])*
+    ($name:ident { $($field:ident: $type:ty),* $(,)? } $({ $($list:ident: $item:ty),* $(,)? })?) => {
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub(super) struct $name {
             $(#[serde(skip_serializing_if = "Option::is_none")] pub(super) $field: Option<Scalar<$type>>,)*
+            $($(#[serde(skip_serializing_if = "Option::is_none")] pub(super) $list: Option<List<$item>>,)*)?
         }
         impl $name {
-            const KEYS: &[&str] = &[$(stringify!($field)),*];
+            const KEYS: &[&str] = &[$(stringify!($field),)* $($(stringify!($list),)*)?];
             fn over(self, below: Self) -> Self {
-                Self { $($field: self.$field.or(below.$field),)* }
+                Self { $($field: self.$field.or(below.$field),)* $($($list: self.$list.or(below.$list),)*)? }
             }
         }
     };
@@ -86,7 +117,17 @@ section!(Docker { socket: PathBuf });
 section!(Ssh { server: SshServer, config: PathBuf, listen: IpAddr, port: u16, host: Host, newcomers: bool });
 section!(Engine { listen: IpAddr, port: u16, address: IpAddr, ports: PortRange });
 section!(Marathon { url: String, credentials: Secret });
-section!(Build { image: String, ca_bundle: PathBuf, timeout: Period, memory: ByteSize, cpus: Shares, processes: u32 });
+section!(Build {
+    image: String,
+    ca_bundle: PathBuf,
+    timeout: Period,
+    memory: ByteSize,
+    cpus: Shares,
+    processes: u32,
+    disk: ByteSize,
+} {
+    submodule_hosts: HttpsHost,
+});
 section!(Builds { parallel: NonZeroU32 });
 section!(Limits { pack: ByteSize, files: u64, unpacked: ByteSize, free: ByteSize });
 section!(Deploy { deadline: Period, settle: Period, retries: u32, patience: Period });

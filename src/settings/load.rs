@@ -251,9 +251,9 @@ impl Draft {
             build: build(self.build),
             builds: BuildsSettings { parallel: self.builds.parallel.map_or_else(cpus, |s| s.0) },
             limits: Limits {
-                pack: or(self.limits.pack, ByteSize::mib(2 << 10)),
+                pack: or(self.limits.pack, ByteSize::mib(6 << 10)),
                 files: or(self.limits.files, 200_000),
-                unpacked: or(self.limits.unpacked, ByteSize::mib(4 << 10)),
+                unpacked: or(self.limits.unpacked, ByteSize::mib(8 << 10)),
                 free: or(self.limits.free, ByteSize::mib(1 << 10)),
             },
             deploy: DeploySettings {
@@ -280,6 +280,8 @@ fn build(draft: super::draft::Build) -> BuildSettings {
         memory: or(draft.memory, ByteSize::mib(2 << 10)),
         cpus: draft.cpus.map(|Scalar(Shares(shares))| shares),
         processes: or(draft.processes, 1024),
+        disk: or(draft.disk, ByteSize::mib(10 << 10)),
+        submodule_hosts: draft.submodule_hosts.map(|list| list.0).unwrap_or_default(),
     }
 }
 
@@ -390,6 +392,26 @@ mod tests {
         assert_eq!(parallel(&[("PAAS_BUILDS_PARALLEL", "7")]).unwrap(), 7);
         let none = parallel(&[("PAAS_BUILDS_PARALLEL", "0")]).unwrap_err().to_string();
         assert!(none.contains("`PAAS_BUILDS_PARALLEL`"), "{none}");
+    }
+
+    #[test]
+    fn hosts_of_submodules_are_a_list_or_one_text() {
+        let hosts = |config: &str, vars: &[(&str, &str)]| {
+            let settings = load(&home(&[("config.yml", config)]), vars).unwrap();
+            settings.build.submodule_hosts.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let file = "build: {submodule_hosts: [git.example.org, '10.0.0.1:8443']}\n";
+        assert_eq!(hosts(file, &[]), ["git.example.org", "10.0.0.1:8443"]);
+        assert_eq!(hosts(file, &[("PAAS_BUILD_SUBMODULE_HOSTS", "a.example, b.example:81 c.example")]).len(), 3);
+        assert_eq!(hosts("build: {submodule_hosts: git.example.org}\n", &[]), ["git.example.org"]);
+        assert_eq!(hosts("", &[]), [""; 0]);
+        let refused = message("build: {submodule_hosts: [https://git.example.org]}\n");
+        assert!(refused.contains("`https://git.example.org`: a host is a name"), "{refused}");
+        let directory = home(&[]);
+        let overrides =
+            Overrides::from_vars([("PAAS_BUILD_SUBMODULE_HOSTS".to_owned(), "a.example".to_owned())]).unwrap();
+        std::fs::write(Home::new(directory.path()).started_with(), overrides.to_yaml()).unwrap();
+        assert_eq!(load(&directory, &[]).unwrap().build.submodule_hosts, ["a.example".parse().unwrap()]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use crate::model::{ByteSize, Period};
+use crate::model::{ByteSize, HttpsHost, Period};
 
 pub use draft::{AccountName, SshServer};
 pub use home::Home;
@@ -103,6 +103,10 @@ pub struct BuildSettings {
     pub cpus: Option<f64>,
     /// Default 1024.
     pub processes: u32,
+    /// What one may write to its container, its cache not counted. Default 10 GiB.
+    pub disk: ByteSize,
+    /// From where builds fetch submodules, over https alone. Default: from nowhere.
+    pub submodule_hosts: Vec<HttpsHost>,
 }
 
 /// All builds of this host together.
@@ -116,11 +120,11 @@ pub struct BuildsSettings {
 /// What a push may be at most.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Default 2 GiB.
+    /// Default 6 GiB.
     pub pack: ByteSize,
     /// Default 200 000.
     pub files: u64,
-    /// Default 4 GiB.
+    /// Default 8 GiB.
     pub unpacked: ByteSize,
     /// No build begins with less than this free on the disk of Docker or of the repositories. Default 1 GiB.
     pub free: ByteSize,

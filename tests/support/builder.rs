@@ -1,6 +1,7 @@
 //! A builder image of a few files, made without a network: busybox, and the scripts of `tests/fixtures/builder`, or of
 //! `tests/fixtures/herokuish`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 
@@ -25,6 +26,14 @@ impl TestBuilder {
     /// One with herokuish's program under its names, which runs as a user of its own.
     pub fn like_herokuish() -> Self {
         Self::of(&["CMD [\"/bin/sh\"]", "USER herokuishuser"], Self::herokuish)
+    }
+
+    /// The buildstep one with this machine's git in it, and what git needs to speak https.
+    pub fn with_git() -> Self {
+        Self::of(&["CMD [\"/bin/sh\"]"], |tar| {
+            Self::buildstep(tar);
+            Self::git(tar);
+        })
     }
 
     fn of(changes: &[&str], fill: fn(&mut Tar)) -> Self {
@@ -64,6 +73,18 @@ impl TestBuilder {
     fn buildstep(tar: &mut Tar) {
         for (script, place) in [("builder", "build/builder"), ("start", "start"), ("exec", "exec")] {
             tar.add(place, 0o755, &fixture(&format!("builder/{script}")));
+        }
+    }
+
+    fn git(tar: &mut Tar) {
+        let programs = ["/usr/bin/git", "/usr/lib/git-core/git-remote-https"];
+        let listed = Command::new("ldd").args(programs).output().unwrap().stdout;
+        // `name => /path (address)`, or `/path (address)` of the loader.
+        let listed = String::from_utf8(listed).unwrap();
+        let libraries: BTreeSet<&str> =
+            listed.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':')).collect();
+        for file in programs.into_iter().chain(libraries) {
+            tar.add(file.trim_start_matches('/'), 0o755, &std::fs::read(file).unwrap());
         }
     }
 

@@ -16,6 +16,7 @@ pub mod fake_docker;
 pub mod fault_points;
 pub mod figures;
 pub mod fleet;
+pub mod git_server;
 pub mod http;
 pub mod laptop;
 pub mod load;

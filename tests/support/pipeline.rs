@@ -30,6 +30,8 @@ pub fn platform(home: &Path, builder: &TestBuilder, marathon: Client) -> Platfor
             memory: ByteSize::mib(256),
             cpus: None,
             processes: 64,
+            disk: ByteSize::mib(1024),
+            submodule_hosts: Vec::new(),
             free: ByteSize::mib(1),
         },
         deploy: DeployRules { deadline: Duration::from_mins(1), settle: Duration::from_millis(500), retries: 1 },
