@@ -2,6 +2,7 @@
 
 mod dockerfile;
 mod herokuish;
+mod no_room;
 mod queue;
 mod rehearsal;
 mod release_command;

@@ -31,6 +31,7 @@ mod quota;
 mod rehearsal;
 mod release;
 mod release_command;
+mod shortage;
 mod slug;
 mod slug_memory;
 mod source;
