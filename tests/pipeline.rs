@@ -1,5 +1,6 @@
 //! The way of a push, from a commit to what serves: real git, Docker and SQLite, and a builder of a few files.
 
+mod docker_hangs;
 mod dockerfile;
 mod herokuish;
 mod no_room;

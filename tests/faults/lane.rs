@@ -33,6 +33,9 @@ pub const DEADLINE: Duration = Duration::from_mins(1);
 /// How long Marathon, and a registry in silence, may take for an answer in a lane.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The same for Docker where it does not hang: on a busy machine it has to be far longer than a ping takes.
+pub const SILENCE: Duration = Duration::from_secs(30);
+
 /// All of it goes when this is dropped.
 pub struct Lane {
     /// The store, the logs and the files of fault points are on it.
@@ -44,6 +47,8 @@ pub struct Lane {
     pub project: Project,
     /// How long the next release may take.
     pub deadline: Duration,
+    /// How long Docker may give no sign of life to the next push.
+    pub docker_silence: Duration,
     builder: Arc<TestBuilder>,
     engine: Engine,
     /// What serves, and where.
@@ -119,6 +124,7 @@ impl Lane {
             app: "shop".parse().unwrap(),
             project: Project::empty(),
             deadline: DEADLINE,
+            docker_silence: SILENCE,
             builder: Arc::clone(builder),
             disk,
             engine,
@@ -198,7 +204,7 @@ impl Lane {
         let marathon = Client::new(&format!("http://{}", self.marathon.address()), None).unwrap().patient(PATIENCE);
         let ours = platform(self.home(), &self.builder, marathon.clone());
         Platform {
-            docker: Docker::at(Socket(self.docker.socket().to_owned())),
+            docker: Docker::at(Socket(self.docker.socket().to_owned())).given_up_after(self.docker_silence),
             registry: Some(Registry {
                 host: self.registry.address().to_string(),
                 credentials: None,

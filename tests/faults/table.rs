@@ -13,6 +13,8 @@ pub enum Fault {
     DiskFull,
     /// Connections to Docker are reset, and new ones refused.
     DockerAway,
+    /// Connections to Docker stay and new ones are taken, and nothing is answered any more, not even a ping.
+    DockerHanging,
     RegistryAway,
     RegistryUnauthorized,
     RegistryBroken,
@@ -34,11 +36,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::HookKilled,
         Self::SessionKilled,
         Self::DiskFull,
         Self::DockerAway,
+        Self::DockerHanging,
         Self::RegistryAway,
         Self::RegistryUnauthorized,
         Self::RegistryBroken,
@@ -89,6 +92,7 @@ pub fn plan(point: FaultPoint, fault: Fault) -> Plan {
         Fault::HookKilled | Fault::SessionKilled => Run(Death),
         Fault::DiskFull => disk_full(point),
         Fault::DockerAway => docker_away(point),
+        Fault::DockerHanging => docker_hanging(point),
         Fault::RegistryAway | Fault::RegistryCut => registry(point, &["publishing failed", "the registry refused"]),
         Fault::RegistryUnauthorized => registry(point, &["publishing failed", "the registry refused", "auth"]),
         Fault::RegistryBroken => registry(point, &["publishing failed", "the registry refused", "500"]),
@@ -145,6 +149,20 @@ fn docker_away(point: FaultPoint) -> Plan {
         At::BuildKept | At::Remembered | At::Tagged => Run(Failure(&["publishing failed", "Docker"])),
         At::Recorded | At::ReleaseCommandBegun => Run(Failure(&["the release command failed", "Docker"])),
         At::Published | At::ReleaseCommandEnded | At::Deploying | At::Posted => Run(Success),
+    }
+}
+
+/// What makes a difference is how Docker is waited for: that it is asked first, for an answer, with a stream, for one.
+fn docker_hanging(point: FaultPoint) -> Plan {
+    match point {
+        At::Locked => Run(Failure(&["build failed", "cannot reach Docker"])),
+        At::BuildBegun | At::ContainerMade | At::SourceUploaded | At::BuildEnded => {
+            Run(Failure(&["build failed", "cannot reach Docker", "no sign of life"]))
+        }
+        At::Tagged => Run(Failure(&["publishing failed", "cannot reach Docker", "no sign of life"])),
+        _ => {
+            NotRun("a Docker that hangs is run once for each way of waiting for it, and elsewhere as one that is away")
+        }
     }
 }
 
