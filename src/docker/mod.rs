@@ -66,6 +66,12 @@ pub enum DockerError {
     Silent { socket: Socket, after: Duration },
     #[error("Docker has no {what} `{name}`")]
     NotFound { what: &'static str, name: String },
+    #[error("Docker could not {attempt}: no space is left on its disk")]
+    NoSpace {
+        attempt: String,
+        #[source]
+        cause: bollard::errors::Error,
+    },
     #[error("Docker could not {attempt}")]
     Failed {
         attempt: String,
@@ -170,9 +176,15 @@ impl Docker {
             Error::HyperResponseError { .. } | Error::SocketNotFoundError(_) => {
                 DockerError::Unreachable { socket: self.socket.clone(), cause }
             }
+            _ if says_no_space(&cause.to_string()) => DockerError::NoSpace { attempt: attempt.into(), cause },
             _ => DockerError::Failed { attempt: attempt.into(), cause },
         }
     }
+}
+
+/// Whether a program's or Docker's words are those of a system that has no room for what is written.
+pub fn says_no_space(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("no space left on device")
 }
 
 /// Docker has no such thing.

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::build::{BuildError, Made, Site, labels_with};
 use super::build_log::BuildLog;
 use super::console::{self, Lines};
+use super::disk::BuildDisk;
 use super::dockerfile::{Dockerfile, judge_trigger};
 use super::slug::SlugKey;
 use super::source::{DockerfileSource, PINNED_DOCKERFILE, Source};
@@ -103,21 +104,26 @@ pub(super) async fn make(
     };
     let began = Timestamp::now().as_second();
     let mut steps = Narration::of(&written);
-    let image =
-        match follow(platform.docker.build_dockerfile(build, source.context(dockerfile, text)?), &mut steps, log, say)
-            .await?
-        {
-            Ok(image) => image,
-            Err(Complaint { status, message }) => {
-                let until = Timestamp::now().as_second() + 1;
-                let labels = [(labels::HOME, &*platform.home_label), (labels::STEP, &*step(push))];
-                if platform.docker.ran_out_of_memory(&labels, (began, until)).await? {
-                    let status = status.unwrap_or_default();
-                    return Err(BuildError::OutOfMemory { status, limit: platform.builder.memory });
-                }
-                return Err(BuildError::Refused { message: console::clean(&without_tokens(&message)) });
+    let image = match follow(
+        platform.docker.build_dockerfile(build, source.context(dockerfile, text)?),
+        &mut steps,
+        &site.disk,
+        log,
+        say,
+    )
+    .await?
+    {
+        Ok(image) => image,
+        Err(Complaint { status, message }) => {
+            let until = Timestamp::now().as_second() + 1;
+            let labels = [(labels::HOME, &*platform.home_label), (labels::STEP, &*step(push))];
+            if platform.docker.ran_out_of_memory(&labels, (began, until)).await? {
+                let status = status.unwrap_or_default();
+                return Err(BuildError::OutOfMemory { status, limit: platform.builder.memory });
             }
-        };
+            return Err(BuildError::Refused { message: console::clean(&without_tokens(&message)) });
+        }
+    };
     if let Some(left) = &site.steps {
         left.keep(&steps.images).await?;
     }
@@ -134,12 +140,14 @@ struct Complaint {
 async fn follow<S: futures_util::Stream<Item = Result<BuildPiece, DockerError>>>(
     build: impl Future<Output = Result<S, DockerError>>,
     steps: &mut Narration<'_>,
+    disk: &BuildDisk,
     log: &mut BuildLog,
     say: Say<'_>,
 ) -> Result<Result<ImageId, Complaint>, BuildError> {
     let mut pieces = std::pin::pin!(build.await?);
     let (mut lines, mut fresh, mut image) = (Lines::default(), Vec::new(), None);
     let mut tell = |line: String| -> Result<(), BuildError> {
+        disk.hear(&line);
         if let Some(line) = steps.line(line) {
             log.line(&line)?;
             say(Progress::Output(line));
@@ -151,7 +159,10 @@ async fn follow<S: futures_util::Stream<Item = Result<BuildPiece, DockerError>>>
         match piece {
             BuildPiece::Text(text) => lines.feed(without_red(&text).as_bytes(), |line| fresh.push(line)),
             BuildPiece::Image(id) => image = Some(id),
-            BuildPiece::Failed { status, message } => complaint = Some(Complaint { status, message }),
+            BuildPiece::Failed { status, message } => {
+                disk.hear(&message);
+                complaint = Some(Complaint { status, message });
+            }
         }
         fresh.drain(..).try_for_each(&mut tell)?;
     }

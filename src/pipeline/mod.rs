@@ -71,7 +71,7 @@ pub use build_log::{Build, BuildFileError, BuildState};
 pub use builds::{BuildHistory, BuildsError, LogReader};
 pub use deploy::{Aftermath, DeployError};
 pub use detached::{Detached, REFS as RESERVED_REFS};
-pub use disk::DiskFull;
+pub use disk::{DiskFull, FilledDisk};
 pub use dockerfile::DockerfileError;
 #[cfg(feature = "fault-points")]
 pub use fault_point::FaultPoint;
