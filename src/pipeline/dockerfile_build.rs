@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use jiff::Timestamp;
 
 use super::build::{BuildError, Made, Site, labels_with};
@@ -17,7 +17,7 @@ use super::disk::BuildDisk;
 use super::dockerfile::{Dockerfile, judge_trigger};
 use super::slug::SlugKey;
 use super::source::{DockerfileSource, PINNED_DOCKERFILE, Source};
-use super::{Platform, Progress, Push, Say};
+use super::{Platform, Progress, Push, Say, reached};
 use crate::docker::{BuildPiece, Docker, DockerError, DockerfileBuild, Image, labels};
 use crate::model::{ByteSize, ImageId, without_tokens};
 
@@ -104,15 +104,9 @@ pub(super) async fn make(
     };
     let began = Timestamp::now().as_second();
     let mut steps = Narration::of(&written);
-    let image = match follow(
-        platform.docker.build_dockerfile(build, source.context(dockerfile, text)?),
-        &mut steps,
-        &site.disk,
-        log,
-        say,
-    )
-    .await?
-    {
+    let pieces = platform.docker.build_dockerfile(build, source.context(dockerfile, text)?).await?;
+    reached!(DockerfileBegun, push.app, platform.home_label);
+    let image = match follow(pieces, &mut steps, &site.disk, log, say).await? {
         Ok(image) => image,
         Err(Complaint { status, message }) => {
             let until = Timestamp::now().as_second() + 1;
@@ -124,6 +118,7 @@ pub(super) async fn make(
             return Err(BuildError::Refused { message: console::clean(&without_tokens(&message)) });
         }
     };
+    reached!(DockerfileBuilt, push.app, platform.home_label);
     if let Some(left) = &site.steps {
         left.keep(&steps.images).await?;
     }
@@ -137,14 +132,13 @@ struct Complaint {
     message: String,
 }
 
-async fn follow<S: futures_util::Stream<Item = Result<BuildPiece, DockerError>>>(
-    build: impl Future<Output = Result<S, DockerError>>,
+async fn follow(
+    mut pieces: impl Stream<Item = Result<BuildPiece, DockerError>> + Unpin,
     steps: &mut Narration<'_>,
     disk: &BuildDisk,
     log: &mut BuildLog,
     say: Say<'_>,
 ) -> Result<Result<ImageId, Complaint>, BuildError> {
-    let mut pieces = std::pin::pin!(build.await?);
     let (mut lines, mut fresh, mut image) = (Lines::default(), Vec::new(), None);
     let mut tell = |line: String| -> Result<(), BuildError> {
         disk.hear(&line);

@@ -7,7 +7,7 @@ use paas::pipeline::FaultPoint;
 
 use super::lane::{DEADLINE, Lane, Outcome, SILENCE};
 use super::table::{Expected, Fault, Plan, is_in_gits_hands, plan};
-use super::{Case, cases, run};
+use super::{Case, cases, dockerfile_on, is_by_dockerfile, run};
 use crate::support::builder::TestBuilder;
 use crate::support::door::{Requests, Way};
 use crate::support::fault_points::Hold;
@@ -118,6 +118,10 @@ fn heals(lane: &mut Lane) {
 
 /// What is pushed: something that comes to the step.
 fn prepare(lane: &mut Lane, case: Case) {
+    lane.project.remove("Dockerfile");
+    if is_by_dockerfile(case.point) {
+        lane.project.write("Dockerfile", dockerfile_on(&lane.builder));
+    }
     lane.next_page();
     lane.deadline = match (case.fault, case.point) {
         // Those that wait for it.

@@ -49,7 +49,7 @@ pub struct Lane {
     pub deadline: Duration,
     /// How long Docker may give no sign of life to the next push.
     pub docker_silence: Duration,
-    builder: Arc<TestBuilder>,
+    pub builder: Arc<TestBuilder>,
     engine: Engine,
     /// What serves, and where.
     pub serving: Serving,
@@ -300,14 +300,27 @@ impl Lane {
         let filter = self.filter();
         let format = "{{.ID}} {{.Label \"paas.push\"}}";
         let listed = docker(&["ps", "--all", "--filter", &filter, "--filter", "label=paas.push", "--format", format]);
-        // Instances have the label from their image, but empty.
-        listed.lines().filter_map(|line| line.trim().split_once(' ')).map(|(id, _)| id.to_owned()).collect()
+        // Instances have the label from their image, but empty; and so have the steps of a Dockerfile.
+        let mut all: Vec<String> =
+            listed.lines().filter_map(|line| line.trim().split_once(' ')).map(|(id, _)| id.to_owned()).collect();
+        let steps = docker(&["ps", "--all", "--quiet", "--filter", &filter, "--filter", &self.step()]);
+        all.extend(steps.lines().map(str::to_owned));
+        all
     }
 
-    /// Ids of this lane's slugs.
+    /// Ids of this lane's slugs; without what they are built on, and what a Dockerfile's steps left for the next build.
     pub fn slugs(&self) -> std::collections::BTreeSet<String> {
-        let listed = docker(&["images", "--all", "--quiet", "--no-trunc", "--filter", &self.filter()]);
-        listed.lines().map(str::to_owned).collect()
+        let listed = |more: &[&str]| {
+            let filter = self.filter();
+            let listed = docker(&[&["images", "--quiet", "--no-trunc", "--filter", &filter], more].concat());
+            listed.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+        };
+        &listed(&[]) - &listed(&["--filter", &self.step()])
+    }
+
+    /// What the steps of the app's Dockerfile have.
+    fn step(&self) -> String {
+        format!("label=paas.step=dev/{}", self.app)
     }
 
     /// Slugs that some record of a build names.

@@ -46,7 +46,7 @@ async fn a_build_that_fills_dockers_disk_is_told_so_and_leaves_room_for_the_next
     failed_on_a_full_disk(&lab.push(&app).await, "The command '/bin/sh -c cat /dev/zero > /all-there-is", &own);
     assert_eq!(get(address, "/page", None).unwrap().body, "first");
 
-    app.git(["rm", "--quiet", "Dockerfile"]);
+    app.remove("Dockerfile");
     app.write("build", "echo modest\n");
     app.write("page", "second");
     app.commit("modest");
