@@ -19,7 +19,18 @@ use std::time::Instant;
 use paas::pipeline::FaultPoint;
 use table::{Fault, Plan, plan};
 
+use crate::support::builder::TestBuilder;
 use crate::support::figures::figure;
+
+/// A Dockerfile on this builder image that serves the page like a slug does, with a step that takes a moment.
+fn dockerfile_on(builder: &TestBuilder) -> String {
+    format!("FROM {}\nCOPY . /app\nRUN sleep 1\n", builder.name())
+}
+
+/// A push comes to it with a Dockerfile alone.
+fn is_by_dockerfile(point: FaultPoint) -> bool {
+    matches!(point, FaultPoint::DockerfileBegun | FaultPoint::DockerfileBuilt)
+}
 
 /// A cell of the matrix.
 #[derive(Debug, Clone, Copy)]

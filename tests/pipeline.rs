@@ -1,7 +1,10 @@
 //! The way of a push, from a commit to what serves: real git, Docker and SQLite, and a builder of a few files.
 
+mod docker_hangs;
 mod dockerfile;
+mod dockers_disk;
 mod herokuish;
+mod no_room;
 mod queue;
 mod rehearsal;
 mod release_command;
@@ -58,6 +61,11 @@ struct Engine {
 
 impl Engine {
     fn start(state: &std::path::Path, label: &str) -> Self {
+        Self::start_in("/var/run/docker.sock".as_ref(), state, label)
+    }
+
+    /// One that runs its instances in the Docker at that socket.
+    fn start_in(docker: &std::path::Path, state: &std::path::Path, label: &str) -> Self {
         /// Each engine has host ports of its own, since tests run side by side.
         const PORTS_EACH: u16 = 20;
         static NEXT: AtomicU16 = AtomicU16::new(24_000);
@@ -65,6 +73,8 @@ impl Engine {
         let mut process = Command::new(env!("CARGO_BIN_EXE_paas"))
             .args(["engine", "--listen", "127.0.0.1:0", "--state"])
             .arg(state)
+            .arg("--docker")
+            .arg(docker)
             .args(["--ports", &format!("{first}-{}", first + PORTS_EACH - 1)])
             .args(["--label", &format!("paas.home={label}")])
             .stdout(Stdio::piped())

@@ -61,6 +61,15 @@ impl Lab {
         lab
     }
 
+    /// With a `web` that wants as many CPUs as the one that real Marathon had no room for.
+    fn too_big(acts: Vec<Act>, deadline: Duration) -> Self {
+        let mut lab = Self::playing(acts);
+        lab.project.write("paas.yml", "processes: {web: {cpus: 1000}}\n");
+        lab.project.commit("too big");
+        lab.platform.deploy.deadline = deadline;
+        lab
+    }
+
     async fn push(&self) -> Outcome {
         let repository = self.project.path().join(".git");
         let commit: paas::model::CommitId = self.project.git(["rev-parse", "HEAD"]).trim().parse().unwrap();
@@ -120,6 +129,15 @@ impl Drop for Lab {
 }
 
 impl Outcome {
+    /// All that was said of waiting for resources.
+    fn waits(&self) -> Vec<&str> {
+        let warned = self.said.iter().filter_map(|said| match said {
+            Progress::Warning(text) => Some(text.as_str()),
+            _ => None,
+        });
+        warned.filter(|text| text.starts_with("web waits for resources")).collect()
+    }
+
     /// It failed for this very reason, soon, and was never said to have succeeded.
     #[track_caller]
     fn fails_soon_with(&self, reason: &str) {
@@ -208,4 +226,30 @@ async fn a_roll_back_that_replaces_what_runs_is_followed_until_it_serves() {
     let (plain, forced) = ("PUT /v2/groups/shop?force=false", "PUT /v2/groups/shop?force=true");
     assert_eq!(lines, [plain, plain, forced]);
     assert_eq!(asked[2].body, asked[0].body, "the definitions of v1");
+}
+
+const TOO_FEW_CPUS: &str = "cpus (needs 1000, offered at most 7.95; 1 of 1 offers refused for it)";
+
+/// `waiting-app`: what no offer has room for stays in the queue, and its deployment never ends.
+#[tokio::test]
+async fn a_release_that_no_offer_has_room_for_says_for_what_and_fails_at_the_deadline_with_that() {
+    let lab = Lab::too_big(vec![Act::Waits(None)], Duration::from_secs(6));
+    let outcome = lab.push().await;
+    outcome.fails_soon_with(&format!(
+        "deploy failed: web had 0 of 1 instances up after 6s, waiting for resources: {TOO_FEW_CPUS}; nothing serves"
+    ));
+    // It was seen several times, and told once.
+    assert_eq!(outcome.waits(), [format!("web waits for resources for 1 of 1 instances: {TOO_FEW_CPUS}")]);
+    let advice = |said: &Progress| matches!(said, Progress::Detail(text) if text.contains("`processes: {web: …}` in `paas.yml`"));
+    assert!(outcome.said.iter().any(advice), "{:#?}", outcome.said);
+}
+
+#[tokio::test]
+async fn a_release_that_waits_serves_as_soon_as_there_is_room() {
+    let room_after = Duration::from_secs(6);
+    let lab = Lab::too_big(vec![Act::Waits(Some((room_after, Recording::of_a_first_release())))], DEADLINE);
+    let outcome = lab.push().await;
+    assert_eq!(outcome.result, Ok(()), "{:#?}", outcome.said);
+    assert!(outcome.deploying >= room_after && outcome.deploying < SOON, "{:?}", outcome.deploying);
+    assert_eq!(outcome.waits().len(), 1, "{:#?}", outcome.said);
 }

@@ -24,9 +24,9 @@ fn known(link: &(dyn Error + 'static)) -> Option<Exit> {
         };
     }
     match link.downcast_ref::<DockerError>()? {
-        DockerError::Unreachable { .. } => Some(Exit::Unreachable),
+        DockerError::Unreachable { .. } | DockerError::Silent { .. } => Some(Exit::Unreachable),
         DockerError::NotFound { .. } => Some(Exit::Refused),
-        DockerError::Failed { .. } => None,
+        DockerError::Failed { .. } | DockerError::NoSpace { .. } => None,
     }
 }
 

@@ -84,7 +84,9 @@ impl Docker {
         url.query_pairs_mut().extend_pairs(build.query());
         let request = self.raw.get(&self.socket).post(url);
         let request = request.header(CONTENT_TYPE, "application/x-tar").body(reqwest::Body::wrap_stream(tar));
-        let answer = request.send().await.map_err(|cause| self.build_failure(io::Error::other(cause.without_url())))?;
+        // It takes the source before it answers.
+        let sent = self.vigil.during(request.send()).await.map_err(|silent| self.silent(silent))?;
+        let answer = sent.map_err(|cause| self.build_failure(io::Error::other(cause.without_url())))?;
         if !answer.status().is_success() {
             let text = answer.text().await.unwrap_or_default();
             let refused = serde_json::from_str::<Refused>(&text).map_or(text, |refused| refused.message);
@@ -93,9 +95,10 @@ impl Docker {
         }
         let docker = self.clone();
         let mut lines = JsonLines::default();
-        let pieces = answer.bytes_stream().map(move |bytes| match bytes {
-            Ok(bytes) => lines.feed(&bytes).map_err(|cause| docker.build_failure(cause)),
-            Err(cause) => Err(docker.build_failure(io::Error::other(cause.without_url()))),
+        let pieces = self.vigil.along(answer.bytes_stream()).map(move |bytes| match bytes {
+            Ok(Ok(bytes)) => lines.feed(&bytes).map_err(|cause| docker.build_failure(cause)),
+            Ok(Err(cause)) => Err(docker.build_failure(io::Error::other(cause.without_url()))),
+            Err(silent) => Err(docker.silent(silent)),
         });
         Ok(pieces.map_ok(|pieces| futures_util::stream::iter(pieces).map(Ok)).try_flatten().boxed())
     }

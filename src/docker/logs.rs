@@ -62,9 +62,10 @@ impl Docker {
             status => return Err(self.log_failure(id, io::Error::other(format!("it answered {status}")))),
         }
         let (docker, id) = (self.clone(), id.to_owned());
-        let pieces = answer.bytes_stream().map(move |bytes| match bytes {
-            Ok(bytes) => frames.feed(bytes).into_iter().map(Ok).collect(),
-            Err(cause) => vec![Err(docker.log_failure(&id, io::Error::other(cause.without_url())))],
+        let pieces = self.vigil.along(answer.bytes_stream()).map(move |bytes| match bytes {
+            Ok(Ok(bytes)) => frames.feed(bytes).into_iter().map(Ok).collect(),
+            Ok(Err(cause)) => vec![Err(docker.log_failure(&id, io::Error::other(cause.without_url())))],
+            Err(silent) => vec![Err(docker.silent(silent))],
         });
         Ok(pieces.flat_map(futures_util::stream::iter))
     }

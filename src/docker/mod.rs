@@ -12,8 +12,10 @@ mod logs;
 mod networks;
 mod registry;
 mod run_options;
+mod transport;
 mod usage;
 mod version;
+mod vigil;
 mod volumes;
 
 use std::path::PathBuf;
@@ -36,6 +38,7 @@ pub use logs::LogPiece;
 pub use registry::{Manifest, RegistryApi, RegistryError, RegistryRepository};
 pub use run_options::{Bind, InvalidBind, InvalidRunOption, RunOption};
 pub use usage::Usage;
+use vigil::{Silent, Vigil};
 
 /// Where Docker's API is: a unix socket's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,7 @@ pub struct Docker {
     api: Arc<OnceCell<bollard::Docker>>,
     patience: Duration,
     socket: Socket,
+    vigil: Vigil,
     raw: Arc<logs::RawClient>,
 }
 
@@ -59,8 +63,17 @@ pub enum DockerError {
         #[source]
         cause: bollard::errors::Error,
     },
+    /// It takes connections, and what it was asked may or may not be done.
+    #[error("cannot reach Docker at {socket}: it gave no sign of life for {} s", .after.as_secs(), socket = .socket.0.display())]
+    Silent { socket: Socket, after: Duration },
     #[error("Docker has no {what} `{name}`")]
     NotFound { what: &'static str, name: String },
+    #[error("Docker could not {attempt}: no space is left on its disk")]
+    NoSpace {
+        attempt: String,
+        #[source]
+        cause: bollard::errors::Error,
+    },
     #[error("Docker could not {attempt}")]
     Failed {
         attempt: String,
@@ -89,17 +102,29 @@ impl DockerError {
     }
     /// Docker itself does not answer, so that nothing is known about what was asked.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Silent { .. })
     }
 }
 
 impl Docker {
-    /// Longest wait for an answer, in seconds; streams (logs, events, waits) are not bound by it.
+    /// Longest wait for an answer of a Docker that lives, in seconds; streams (logs, events, waits) are not bound by it.
     const TIMEOUT_SECONDS: u64 = 120;
+    /// Longest time without a sign of life; a machine that is busy with all it has may leave Docker without a turn for
+    /// some seconds.
+    const SILENCE: Duration = Duration::from_secs(30);
 
     /// A Docker that is not there is told of by the first call, and found by the first after it has come.
     pub fn at(socket: Socket) -> Self {
-        Self { api: Arc::default(), patience: Duration::from_secs(Self::TIMEOUT_SECONDS), socket, raw: Arc::default() }
+        let (patience, vigil) =
+            (Duration::from_secs(Self::TIMEOUT_SECONDS), Vigil::over(socket.clone(), Self::SILENCE));
+        Self { api: Arc::default(), patience, socket, vigil, raw: Arc::default() }
+    }
+
+    /// The same Docker, given up when it gives no sign of life for that long.
+    #[must_use]
+    pub fn given_up_after(self, silence: Duration) -> Self {
+        // What was made watches as it was told then.
+        Self { api: Arc::default(), vigil: Vigil::over(self.socket.clone(), silence), ..self }
     }
 
     /// The same Docker, whose answers may take that long.
@@ -112,8 +137,10 @@ impl Docker {
         let unreachable = |cause| DockerError::Unreachable { socket: self.socket.clone(), cause };
         let made = self.api.get_or_try_init(async || {
             let version = version::common(&self.socket).await?;
-            let path = self.socket.0.to_string_lossy();
-            bollard::Docker::connect_with_unix(&path, Self::TIMEOUT_SECONDS, &version)
+            let (socket, vigil) = (self.socket.clone(), self.vigil.clone());
+            let send = move |request| transport::request(socket.clone(), vigil.clone(), request);
+            let address = Some(transport::ADDRESS);
+            bollard::Docker::connect_with_custom_transport(send, address, Self::TIMEOUT_SECONDS, &version)
         });
         Ok(made.await.map_err(unreachable)?.clone().with_timeout(self.patience))
     }
@@ -121,7 +148,10 @@ impl Docker {
     /// Asks whether Docker answers at all.
     pub async fn ping(&self) -> Result<(), DockerError> {
         let answer = self.api().await?.ping().await;
-        answer.map(drop).map_err(|cause| DockerError::Unreachable { socket: self.socket.clone(), cause })
+        answer.map(drop).map_err(|cause| match Silent::beneath(&cause) {
+            Some(silent) => self.silent(*silent),
+            None => DockerError::Unreachable { socket: self.socket.clone(), cause },
+        })
     }
 
     /// The directory in which Docker keeps images and volumes; none when it does not say.
@@ -134,16 +164,29 @@ impl Docker {
         &self.socket
     }
 
+    fn silent(&self, silent: Silent) -> DockerError {
+        DockerError::Silent { socket: self.socket.clone(), after: silent.after }
+    }
+
     /// Docker's own refusal is one thing, a Docker that does not answer another.
     fn failure(&self, attempt: impl Into<String>, cause: bollard::errors::Error) -> DockerError {
         use bollard::errors::Error;
+        if let Some(silent) = Silent::beneath(&cause) {
+            return self.silent(*silent);
+        }
         match cause {
-            Error::HyperLegacyError { .. } | Error::HyperResponseError { .. } | Error::SocketNotFoundError(_) => {
+            Error::HyperResponseError { .. } | Error::SocketNotFoundError(_) => {
                 DockerError::Unreachable { socket: self.socket.clone(), cause }
             }
+            _ if says_no_space(&cause.to_string()) => DockerError::NoSpace { attempt: attempt.into(), cause },
             _ => DockerError::Failed { attempt: attempt.into(), cause },
         }
     }
+}
+
+/// Whether a program's or Docker's words are those of a system that has no room for what is written.
+pub fn says_no_space(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("no space left on device")
 }
 
 /// Docker has no such thing.

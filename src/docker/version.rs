@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use super::Socket;
 
 /// Docker answers a ping in about a millisecond; one that is just starting gets a moment.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The version to speak: the newest that both know. A Docker that tells none is taken to know ours.
 pub(super) async fn common(socket: &Socket) -> Result<ClientVersion, Error> {
@@ -23,7 +23,7 @@ pub(super) async fn common(socket: &Socket) -> Result<ClientVersion, Error> {
 }
 
 /// The head of a ping's answer.
-async fn ping(socket: &Socket) -> io::Result<String> {
+pub(super) async fn ping(socket: &Socket) -> io::Result<String> {
     let mut stream = UnixStream::connect(&socket.0).await?;
     stream.write_all(b"HEAD /_ping HTTP/1.0\r\nHost: docker\r\n\r\n").await?;
     let mut answer = String::new();

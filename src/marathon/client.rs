@@ -288,9 +288,15 @@ impl Client {
     pub async fn all_tasks(&self) -> Result<Vec<Task>, ClientError> {
         Ok(self.get::<Tasks>("/v2/tasks").await?.tasks)
     }
-    /// What waits to be launched.
+    /// The apps that wait to be launched, with the offers that were of no use to them; pods that do are left out.
     pub async fn queue(&self) -> Result<Vec<QueueItem>, ClientError> {
-        Ok(self.get::<Queue>("/v2/queue").await?.queue)
+        const PATH: &str = "/v2/queue?embed=lastUnusedOffers";
+        let mut answer: Value = self.get(PATH).await?;
+        if let Some(items) = answer["queue"].as_array_mut() {
+            items.retain(|item| item.get("pod").is_none());
+        }
+        let queue: Queue = serde_json::from_value(answer).map_err(|cause| self.malformed(PATH, cause.into()))?;
+        Ok(queue.queue)
     }
 
     /// Follows the events of these kinds (`deployment_success`, …), or of all when none are given, from now on: what

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::ahead::Question;
 use super::build_log::{Build, BuildFileError, BuildLog, BuildState, Builds, Lent, Loan};
-use super::disk::{DiskFull, DiskOverrun, Writer};
+use super::disk::{BuildDisk, DiskFull, DiskOverrun, FilledDisk, Writer};
 use super::dockerfile::DockerfileError;
 use super::dockerfile_build::{self, Bases, Steps};
 use super::own_image::OwnImage;
@@ -94,6 +94,9 @@ pub enum BuildError {
     DiskFull(#[from] DiskFull),
     #[error(transparent)]
     DiskOverrun(#[from] DiskOverrun),
+    /// With the disk first, since the rest of a long line is cut.
+    #[error("{disk} ({cause})")]
+    FilledDisk { cause: Box<BuildError>, disk: FilledDisk },
     #[error(transparent)]
     Source(#[from] GitError),
     #[error(transparent)]
@@ -155,8 +158,8 @@ pub(super) async fn build(
         say(Progress::Step(format!("Slug {} from {from}: same tree again", short(&built.image))));
         built
     } else {
-        disk::has_room(ahead.place.answer().await?, push, platform)?;
-        build_anew(way, slug, source, push, platform, say).await?
+        let disk = disk::has_room(ahead.place.answer().await?, push, platform)?;
+        build_anew(way, slug, disk, source, push, platform, say).await?
     };
     let own_image = own_image(source, Some(&built.image), platform).await?;
     if let Some(note) = own_image.as_ref().and_then(OwnImage::note) {
@@ -230,6 +233,7 @@ pub(super) async fn foresee(
 async fn build_anew(
     way: Way,
     slug: SlugKey,
+    disk: BuildDisk,
     source: &Source,
     push: &Push,
     platform: &Platform,
@@ -244,7 +248,8 @@ async fn build_anew(
     };
     let mut build = builds.begin(push, &slug, state, Timestamp::now()).await?;
     reached!(BuildBegun, push.app, platform.home_label);
-    let site = Site { way, slug: &slug, source, push, platform, builds: &builds, number: build.number, steps };
+    let (builds, number) = (&builds, build.number);
+    let site = Site { way, slug: &slug, source, push, platform, builds, number, steps, disk };
     let (outcome, mut log) = match BuildLog::create(&platform.build_logs, build.number) {
         Ok(mut log) => {
             say(Progress::Building(build.number));
@@ -307,9 +312,23 @@ pub(super) struct Site<'a> {
     number: u32,
     /// Of a Dockerfile.
     pub steps: Option<Steps>,
+    pub disk: BuildDisk,
 }
 
 impl Site<'_> {
+    /// The failure, with the disk that it is due to, if it is; while what filled it is still there.
+    fn blame(&self, cause: BuildError) -> BuildError {
+        let may_be = match &cause {
+            BuildError::StepFailed { .. } | BuildError::Refused { .. } => true,
+            BuildError::Docker(error) => matches!(error, DockerError::NoSpace { .. } | DockerError::Failed { .. }),
+            _ => false,
+        };
+        match self.disk.filled().filter(|_| may_be) {
+            Some(disk) => BuildError::FilledDisk { cause: Box::new(cause), disk },
+            None => cause,
+        }
+    }
+
     fn limit(&self) -> Duration {
         let most = self.platform.builder.timeout;
         self.source.build_timeout.map_or(most, |asked| asked.min(most))
@@ -410,6 +429,7 @@ impl Site<'_> {
             (Way::Builder(builder), _) => self.by_builder(builder, log, say).await?,
             (Way::Dockerfile(bases), Some(dockerfile)) => {
                 let made = dockerfile_build::make(dockerfile, bases.clone(), self, log, say).await;
+                let made = made.map_err(|cause| self.blame(cause));
                 if made.is_err() {
                     self.undo_steps().await?;
                 }
@@ -432,7 +452,7 @@ impl Site<'_> {
         let loan = Loan::make(logs, self.number, &lent)?;
         let container = self.platform.docker.create_build(self.container(builder, &loan).await?).await?;
         reached!(ContainerMade, self.push.app, self.platform.home_label);
-        let made = self.run(builder, &container, log, say).await;
+        let made = self.run(builder, &container, log, say).await.map_err(|cause| self.blame(cause));
         // Removed before anything is told, so that who hears of the failure finds nothing left.
         container.remove().await?;
         made
@@ -467,7 +487,7 @@ impl Site<'_> {
     }
 
     async fn to_its_end(&self, container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<(), BuildError> {
-        let complaint = follow(container, log, say).await?;
+        let complaint = follow(container, &self.disk, log, say).await?;
         self.judge(&container.ended().await?, complaint)
     }
 
@@ -528,9 +548,15 @@ impl Site<'_> {
 }
 
 /// Tells the build's output line by line, and gives the last line by which the builder names an error: ` !     …`.
-async fn follow(container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<Option<String>, BuildError> {
+async fn follow(
+    container: &BuildContainer,
+    disk: &BuildDisk,
+    log: &mut BuildLog,
+    say: Say<'_>,
+) -> Result<Option<String>, BuildError> {
     let mut complaint = None;
     let told: Result<(), BuildError> = console::follow(container, |line| {
+        disk.hear(&line);
         log.line(&line)?;
         if let Some(said) = line.strip_prefix(" !").map(str::trim).filter(|said| !said.is_empty()) {
             complaint = Some(said.to_owned());

@@ -14,9 +14,10 @@ use super::formation::{Check, WEB};
 use super::post::{self, TakeOver, led};
 use super::reached;
 use super::release::{Release, ReleaseError};
+use super::shortage::Shortage;
 use super::task_logs;
 use super::verdict::{
-    CameUp, Expected, Failure, Heard, Judge, Seen, SeenApp, SeenFailure, SeenTask, TaskPlace, Verdict,
+    CameUp, Expected, Failure, Heard, Judge, Seen, SeenApp, SeenFailure, SeenTask, TaskPlace, Verdict, Waits,
 };
 use super::{Platform, Progress, Say};
 use crate::marathon::{AppInfo, Client, ClientError, DeploymentId, DeploymentResult, Event, EventKind, PathId, Task};
@@ -29,6 +30,8 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 /// The same while there is no event stream, and how soon another one is asked for.
 const WITHOUT_EVENTS: Duration = Duration::from_secs(1);
+/// What is not launched after that long may lack resources: a real Marathon gets offers every few seconds.
+const ASK_WHY_AFTER: Duration = Duration::from_secs(3);
 /// The kinds of event that can change the picture.
 const KINDS: [&str; 6] = [
     "deployment_failed",
@@ -199,7 +202,7 @@ impl Deployment<'_> {
         let mut judge = Judge::new(self.id(), &self.posted.version, expected, self.platform.deploy);
         loop {
             let left = self.platform.deploy.deadline.saturating_sub(self.began.elapsed()).max(LAST_LOOK);
-            let looking = look(&self.platform.tenancy.marathon, &ids, self.id());
+            let looking = look(&self.platform.tenancy.marathon, &ids, self.id(), self.began.elapsed());
             let Ok(looked) = tokio::time::timeout(left, looking).await else {
                 let url = self.platform.tenancy.marathon.url().to_owned();
                 return Err(Trouble::Silent { url, after: self.platform.deploy.deadline });
@@ -209,6 +212,7 @@ impl Deployment<'_> {
             match looked {
                 Ok(seen) => {
                     judge.see(&seen, now).iter().for_each(|up| say(told(up, now)));
+                    judge.newly_short().iter().for_each(|waits| self.tell_shortage(waits, say));
                     match judge.verdict(now) {
                         Verdict::Serving => return Ok(()),
                         Verdict::Failed(failure) => return Err(Trouble::Verdict(failure)),
@@ -219,6 +223,18 @@ impl Deployment<'_> {
                 Err(_) => {}
             }
             self.wait(&mut judge, &ids, look_again).await;
+        }
+    }
+
+    fn tell_shortage(&self, waits: &Waits, say: Say<'_>) {
+        say(Progress::Warning(waits.to_string()));
+        if waits.first {
+            let deadline = Period::from_secs(self.platform.deploy.deadline.as_secs());
+            say(Progress::Detail(format!(
+                "what fits is launched as soon as there is room, within {deadline} of the release; what {0} needs stands at \
+                 `processes: {{{0}: …}}` in `paas.yml`",
+                waits.process
+            )));
         }
     }
 
@@ -325,8 +341,13 @@ fn expected(release: &Release) -> BTreeMap<PathId, Expected> {
     expected.collect()
 }
 
-/// One look at everything that the verdict needs.
-async fn look(client: &Client, ids: &[PathId], deployment: DeploymentId) -> Result<Seen, ClientError> {
+/// One look at everything that the verdict needs, so long after the release was posted.
+async fn look(
+    client: &Client,
+    ids: &[PathId],
+    deployment: DeploymentId,
+    waited: Duration,
+) -> Result<Seen, ClientError> {
     let deploying = client.deployments().await?.iter().any(|running| running.id == deployment);
     let mut apps = BTreeMap::new();
     for id in ids {
@@ -334,7 +355,19 @@ async fn look(client: &Client, ids: &[PathId], deployment: DeploymentId) -> Resu
             apps.insert(id.clone(), seen_app(app));
         }
     }
+    if waited >= ASK_WHY_AFTER && apps.values().any(|app| app.launched() < app.instances as usize) {
+        see_shortages(client, &mut apps, waited).await;
+    }
     Ok(Seen { deploying, apps })
+}
+
+/// Why they wait is told if Marathon says it; the verdict does without.
+async fn see_shortages(client: &Client, apps: &mut BTreeMap<PathId, SeenApp>, waited: Duration) {
+    for item in client.queue().await.unwrap_or_default() {
+        if let Some(app) = apps.get_mut(&item.app.id).filter(|app| app.version == item.app.version) {
+            app.shortage = Shortage::of(&item, waited);
+        }
+    }
 }
 
 fn seen_app(info: AppInfo) -> SeenApp {
@@ -345,7 +378,7 @@ fn seen_app(info: AppInfo) -> SeenApp {
         message: failure.message,
     });
     let tasks = info.tasks.unwrap_or_default().into_iter().map(seen_task).collect();
-    SeenApp { version: info.app.version.clone(), tasks, last_failure }
+    SeenApp { version: info.app.version.clone(), instances: info.app.instances, tasks, last_failure, shortage: None }
 }
 
 fn seen_task(task: Task) -> SeenTask {

@@ -1,11 +1,12 @@
-//! Room on the disks, asked before a build, and what a build takes of it: a disk that is full breaks more than the push
-//! that filled it.
+//! Room on the disks, asked before a build, whether Docker's was full when it failed, and what a build takes of it: a disk
+//! that is full breaks more than the push that filled it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Platform, Push};
-use crate::docker::{BuildContainer, Docker, DockerError, Labels};
+use crate::docker::{BuildContainer, Docker, DockerError, Labels, says_no_space};
 use crate::model::ByteSize;
 
 /// A disk has too little room for a build to begin.
@@ -20,16 +21,72 @@ pub struct DiskFull {
     least: ByteSize,
 }
 
-/// Looks at the disks of the repositories, which the store and the logs share, and of Docker, which says where its is.
-pub(super) fn has_room(docker: Option<PathBuf>, push: &Push, platform: &Platform) -> Result<(), DiskFull> {
-    let least = platform.builder.free;
-    for place in docker.into_iter().chain([push.repository.clone()]) {
-        // A Docker elsewhere has its disk elsewhere.
-        if let Some(free) = free(&place) {
-            enough(free, least, place)?;
+/// A build ended on a disk of Docker's that had come to be full.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "Docker's disk is full: {free} are free on the disk of {place}, {before} were when the build began; its operator has \
+     to make room there, or the build to write less", place = .place.display()
+)]
+pub struct FilledDisk {
+    place: PathBuf,
+    before: ByteSize,
+    free: ByteSize,
+}
+
+/// Less than that is none.
+const NEXT_TO_NOTHING: ByteSize = ByteSize::mib(1);
+
+/// Docker's disk while a build writes on it, where this machine can see it.
+#[derive(Debug)]
+pub(super) struct BuildDisk(Option<Watched>);
+
+#[derive(Debug)]
+struct Watched {
+    place: PathBuf,
+    before: ByteSize,
+    /// What no build begins below.
+    least: ByteSize,
+    /// The least bytes that were free when something said that there is no room: what could not be written may be gone
+    /// when the build has ended.
+    lowest: AtomicU64,
+}
+
+impl BuildDisk {
+    /// Looks at the disk when somebody says that there is no room.
+    pub(super) fn hear(&self, line: &str) {
+        if let Self(Some(disk)) = self
+            && says_no_space(line)
+            && let Some(now) = free(&disk.place)
+        {
+            disk.lowest.fetch_min(now.get(), Ordering::Relaxed);
         }
     }
-    Ok(())
+
+    /// Whether it is to blame for a failure: it is full now, or was low when something found no room. What finds none
+    /// on a disk that has some, such as in a small file system of its own, says so itself.
+    pub(super) fn filled(&self) -> Option<FilledDisk> {
+        let Watched { place, before, least, lowest } = self.0.as_ref()?;
+        let (now, heard) = (free(place)?, ByteSize::new(lowest.load(Ordering::Relaxed)));
+        let is_full = now < NEXT_TO_NOTHING || heard < *least;
+        is_full.then(|| FilledDisk { place: place.clone(), before: *before, free: now.min(heard) })
+    }
+}
+
+/// Looks at the disks of the repositories, which the store and the logs share, and of Docker, which says where its is;
+/// gives the latter.
+pub(super) fn has_room(docker: Option<PathBuf>, push: &Push, platform: &Platform) -> Result<BuildDisk, DiskFull> {
+    let least = platform.builder.free;
+    for place in docker.iter().chain([&push.repository]) {
+        // A Docker elsewhere has its disk elsewhere.
+        if let Some(free) = free(place) {
+            enough(free, least, place.clone())?;
+        }
+    }
+    let watched = docker.and_then(|place| {
+        let before = free(&place)?;
+        Some(Watched { place, before, least, lowest: AtomicU64::new(u64::MAX) })
+    });
+    Ok(BuildDisk(watched))
 }
 
 /// What anybody may still write there; none where it cannot be seen.
@@ -128,5 +185,29 @@ mod tests {
         let text = at(512).unwrap_err().to_string();
         assert!(text.contains("only 512 MiB are free") && text.contains("/srv") && text.contains("1 GiB"), "{text}");
         assert!(free(Path::new("/")).is_some() && free(Path::new("/nowhere")).is_none());
+    }
+
+    fn disk(least: ByteSize) -> BuildDisk {
+        let (place, before) = (PathBuf::from("/"), ByteSize::mib(4096));
+        BuildDisk(Some(Watched { place, before, least, lowest: AtomicU64::new(u64::MAX) }))
+    }
+
+    #[test]
+    fn a_disk_that_was_low_when_something_found_no_room_is_to_blame() {
+        let low = disk(ByteSize::new(u64::MAX));
+        low.hear("cc: error: everything else");
+        assert_eq!(low.filled(), None);
+        low.hear("dd: error writing 'big': No space left on device");
+        let text = low.filled().unwrap().to_string();
+        assert!(text.starts_with("Docker's disk is full: ") && text.contains("/, 4 GiB were when"), "{text}");
+    }
+
+    #[test]
+    fn a_disk_with_room_is_not_to_blame_whatever_found_none() {
+        let roomy = disk(ByteSize::mib(1));
+        roomy.hear("No space left on device");
+        assert_eq!(roomy.filled(), None);
+        BuildDisk(None).hear("No space left on device");
+        assert_eq!(BuildDisk(None).filled(), None, "of a Docker elsewhere nothing is known");
     }
 }

@@ -7,17 +7,17 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use jiff::Timestamp;
 
 use super::build::{BuildError, Made, Site, labels_with};
 use super::build_log::BuildLog;
 use super::console::{self, Lines};
-use super::disk::{self, Writer};
+use super::disk::{self, BuildDisk, Writer};
 use super::dockerfile::{Dockerfile, judge_trigger};
 use super::slug::SlugKey;
 use super::source::{DockerfileSource, PINNED_DOCKERFILE, Source};
-use super::{Platform, Progress, Push, Say};
+use super::{Platform, Progress, Push, Say, reached};
 use crate::docker::{BuildPiece, Docker, DockerError, DockerfileBuild, Image, labels};
 use crate::model::{ByteSize, ImageId, without_tokens};
 
@@ -105,9 +105,10 @@ pub(super) async fn make(
     let began = Timestamp::now().as_second();
     let mut steps = Narration::of(&written);
     let labels = [(labels::HOME, &*platform.home_label), (labels::STEP, &*step(push))];
-    let pieces = platform.docker.build_dockerfile(build, source.context(dockerfile, text)?);
+    let pieces = platform.docker.build_dockerfile(build, source.context(dockerfile, text)?).await?;
+    reached!(DockerfileBegun, push.app, platform.home_label);
     let followed = tokio::select! {
-        followed = follow(pieces, &mut steps, log, say) => followed?,
+        followed = follow(pieces, &mut steps, &site.disk, log, say) => followed?,
         overrun = disk::overrun(Writer::Labelled(&platform.docker, &labels), platform.builder.disk) => {
             return Err(overrun.into());
         }
@@ -123,6 +124,7 @@ pub(super) async fn make(
             return Err(BuildError::Refused { message: console::clean(&without_tokens(&message)) });
         }
     };
+    reached!(DockerfileBuilt, push.app, platform.home_label);
     if let Some(left) = &site.steps {
         left.keep(&steps.images).await?;
     }
@@ -136,15 +138,16 @@ struct Complaint {
     message: String,
 }
 
-async fn follow<S: futures_util::Stream<Item = Result<BuildPiece, DockerError>>>(
-    build: impl Future<Output = Result<S, DockerError>>,
+async fn follow(
+    mut pieces: impl Stream<Item = Result<BuildPiece, DockerError>> + Unpin,
     steps: &mut Narration<'_>,
+    disk: &BuildDisk,
     log: &mut BuildLog,
     say: Say<'_>,
 ) -> Result<Result<ImageId, Complaint>, BuildError> {
-    let mut pieces = std::pin::pin!(build.await?);
     let (mut lines, mut fresh, mut image) = (Lines::default(), Vec::new(), None);
     let mut tell = |line: String| -> Result<(), BuildError> {
+        disk.hear(&line);
         if let Some(line) = steps.line(line) {
             log.line(&line)?;
             say(Progress::Output(line));
@@ -156,7 +159,10 @@ async fn follow<S: futures_util::Stream<Item = Result<BuildPiece, DockerError>>>
         match piece {
             BuildPiece::Text(text) => lines.feed(without_red(&text).as_bytes(), |line| fresh.push(line)),
             BuildPiece::Image(id) => image = Some(id),
-            BuildPiece::Failed { status, message } => complaint = Some(Complaint { status, message }),
+            BuildPiece::Failed { status, message } => {
+                disk.hear(&message);
+                complaint = Some(Complaint { status, message });
+            }
         }
         fresh.drain(..).try_for_each(&mut tell)?;
     }

@@ -40,6 +40,10 @@ mod held {
         SourceRead,
         /// The build has a number, and nothing else.
         BuildBegun,
+        /// By a Dockerfile: Docker does its steps.
+        DockerfileBegun,
+        /// By a Dockerfile: there is an image, of which no record knows, and its steps left others.
+        DockerfileBuilt,
         ContainerMade,
         SourceUploaded,
         /// The builder has succeeded.
@@ -72,12 +76,14 @@ mod held {
     }
 
     impl FaultPoint {
-        pub const ALL: [Self; 24] = [
+        pub const ALL: [Self; 26] = [
             Self::Quarantined,
             Self::Admitted,
             Self::Locked,
             Self::SourceRead,
             Self::BuildBegun,
+            Self::DockerfileBegun,
+            Self::DockerfileBuilt,
             Self::ContainerMade,
             Self::SourceUploaded,
             Self::BuildEnded,

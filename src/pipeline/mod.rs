@@ -32,6 +32,7 @@ mod quota;
 mod rehearsal;
 mod release;
 mod release_command;
+mod shortage;
 mod slug;
 mod slug_memory;
 mod source;
@@ -74,7 +75,7 @@ pub use build_log::{Build, BuildFileError, BuildState};
 pub use builds::{BuildHistory, BuildsError, LogReader};
 pub use deploy::{Aftermath, DeployError};
 pub use detached::{Detached, REFS as RESERVED_REFS};
-pub use disk::{DiskFull, DiskOverrun};
+pub use disk::{DiskFull, DiskOverrun, FilledDisk};
 pub use dockerfile::DockerfileError;
 #[cfg(feature = "fault-points")]
 pub use fault_point::FaultPoint;

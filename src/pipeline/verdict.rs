@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::DeployRules;
+use super::shortage::Shortage;
 use crate::marathon::{DeploymentId, PathId, TaskState};
 use crate::model::{Period, ProcessType};
 
@@ -40,18 +41,30 @@ pub(super) struct TaskPlace {
 }
 
 /// What a look at Marathon showed.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Seen {
     /// Our deployment is still listed.
     pub deploying: bool,
     pub apps: BTreeMap<PathId, SeenApp>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct SeenApp {
     pub version: String,
+    /// How many instances its definition asks for.
+    pub instances: u32,
     pub tasks: Vec<SeenTask>,
     pub last_failure: Option<SeenFailure>,
+    /// What its instances wait for, if they do.
+    pub shortage: Option<Shortage>,
+}
+
+impl SeenApp {
+    /// Instances of its version that have a task.
+    pub(super) fn launched(&self) -> usize {
+        let is_its = |task: &&SeenTask| task.version.as_ref().is_some_and(|version| *version == self.version);
+        self.tasks.iter().filter(|task| !task.state.is_terminal()).filter(is_its).count()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +94,24 @@ pub(super) struct CameUp {
     pub checked: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Instances that are not launched, to be told to people.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Waits {
+    pub process: ProcessType,
+    pub wanted: u32,
+    pub shortage: Shortage,
+    /// Nothing was told of it before.
+    pub first: bool,
+}
+
+impl std::fmt::Display for Waits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { process, wanted, shortage, .. } = self;
+        write!(f, "{process} waits for resources for {} of {wanted} instances: {shortage}", shortage.waiting)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
     Serving,
     Failed(Failure),
@@ -92,12 +122,20 @@ pub(super) enum Verdict {
 }
 
 /// Why a release does not serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Failure {
     /// A new instance ended or was found unhealthy too often; the last time so.
     Instance { process: ProcessType, fault: Fault, times: usize, at: TaskPlace },
-    /// The deadline passed with too few instances up; the place of one that is not, if there is any.
-    Deadline { process: ProcessType, up: usize, wanted: u32, after: Duration, at: Option<TaskPlace> },
+    /// The deadline passed with too few instances up; with what they waited for, and the place of one that is not up, if
+    /// there is any.
+    Deadline {
+        process: ProcessType,
+        up: usize,
+        wanted: u32,
+        after: Duration,
+        shortage: Option<Shortage>,
+        at: Option<TaskPlace>,
+    },
     /// The deployment was cancelled.
     Cancelled { reason: String },
     /// Somebody else deployed the same app.
@@ -141,8 +179,9 @@ impl std::fmt::Display for Failure {
                 let after = Period::from_secs(after.as_secs());
                 write!(f, "Marathon's deployment was not over after {after}, though all instances of {process} are up")
             }
-            Self::Deadline { process, up, wanted, after, .. } => {
-                write!(f, "{process} had {up} of {wanted} instances up after {}", Period::from_secs(after.as_secs()))
+            Self::Deadline { process, up, wanted, after, shortage, .. } => {
+                write!(f, "{process} had {up} of {wanted} instances up after {}", Period::from_secs(after.as_secs()))?;
+                shortage.as_ref().map_or(Ok(()), |shortage| write!(f, ", waiting for resources: {shortage}"))
             }
             Self::Cancelled { reason } => write!(f, "the deployment was cancelled: {}", first_line(reason)),
             Self::Overridden { process } => write!(f, "{process} was deployed by somebody else meanwhile"),
@@ -223,6 +262,9 @@ struct Watched {
     /// Instance ids in the order in which they were seen.
     known: Vec<String>,
     announced: BTreeSet<String>,
+    shortage: Option<Shortage>,
+    /// The reasons of the shortage that people were told of last.
+    told_short_of: Option<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -290,6 +332,11 @@ impl Judge {
         up
     }
 
+    /// What waits for resources, each time that it does for other reasons than was told before.
+    pub(super) fn newly_short(&mut self) -> Vec<Waits> {
+        self.apps.values_mut().filter_map(Watched::newly_short).collect()
+    }
+
     pub(super) fn verdict(&self, now: Duration) -> Verdict {
         if let Some(failure) = self.failure() {
             return Verdict::Failed(failure);
@@ -335,6 +382,7 @@ impl Judge {
             up,
             wanted: watched.expected.instances,
             after: self.rules.deadline,
+            shortage: watched.shortage.clone(),
             at: watched.worst().cloned(),
         }
     }
@@ -362,6 +410,8 @@ impl Watched {
             current: HashMap::new(),
             known: Vec::new(),
             announced: BTreeSet::new(),
+            shortage: None,
+            told_short_of: None,
         }
     }
 
@@ -406,6 +456,7 @@ impl Watched {
             self.version.clone_from(&app.version);
         }
         self.overridden = app.version > self.version;
+        self.shortage.clone_from(&app.shortage);
         let before = std::mem::take(&mut self.running);
         for task in &app.tasks {
             let ours = task.version.as_ref().is_some_and(|version| *version == self.version);
@@ -475,6 +526,18 @@ impl Watched {
             .collect()
     }
 
+    fn newly_short(&mut self) -> Option<Waits> {
+        let shortage = self.shortage.clone()?;
+        let reasons = shortage.reasons();
+        let before = self.told_short_of.replace(reasons.clone());
+        (before.as_ref() != Some(&reasons)).then(|| Waits {
+            process: self.expected.process.clone(),
+            wanted: self.expected.instances,
+            shortage,
+            first: before.is_none(),
+        })
+    }
+
     /// An instance that is not up, or the last that failed.
     fn worst(&self) -> Option<&TaskPlace> {
         let lagging = self.running.values().find(|task| task.healthy != Some(true)).map(|task| &task.at);
@@ -483,229 +546,4 @@ impl Watched {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NEW: &str = "2026-11-23T09:41:28.791Z";
-    const OLD: &str = "2026-11-20T00:00:00.000Z";
-    const RULES: DeployRules =
-        DeployRules { deadline: Duration::from_mins(5), settle: Duration::from_secs(1), retries: 2 };
-
-    fn ours() -> DeploymentId {
-        "fc9e7218-95dd-4578-832c-257e36128a07".parse().unwrap()
-    }
-    fn web() -> PathId {
-        "/shop/web".parse().unwrap()
-    }
-    fn second(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-    fn judge(instances: u32, checked: bool) -> Judge {
-        let expected = Expected { process: "web".parse().unwrap(), instances, checked };
-        Judge::new(ours(), NEW, BTreeMap::from([(web(), expected)]), RULES)
-    }
-    fn at(instance: &str, attempt: u32) -> TaskPlace {
-        TaskPlace {
-            task: format!("shop_web.instance-{instance}._app.{attempt}"),
-            host: "127.0.0.1".to_owned(),
-            agent: Some("S0".to_owned()),
-        }
-    }
-    fn task(instance: &str, attempt: u32, healthy: Option<bool>) -> SeenTask {
-        SeenTask { at: at(instance, attempt), version: Some(NEW.to_owned()), state: TaskState::Running, healthy }
-    }
-    fn old(instance: &str) -> SeenTask {
-        SeenTask { version: Some(OLD.to_owned()), ..task(instance, 1, Some(true)) }
-    }
-    fn seen(deploying: bool, tasks: Vec<SeenTask>) -> Seen {
-        let app = SeenApp { version: NEW.to_owned(), tasks, last_failure: None };
-        Seen { deploying, apps: BTreeMap::from([(web(), app)]) }
-    }
-    fn ended(instance: &str, attempt: u32, state: TaskState, message: &str) -> Heard {
-        Heard::Task {
-            app: web(),
-            version: NEW.to_owned(),
-            state,
-            message: message.to_owned(),
-            at: at(instance, attempt),
-        }
-    }
-    fn health(instance: &str, healthy: bool) -> Heard {
-        let instance = format!("shop_web.instance-{instance}");
-        Heard::Health { app: web(), version: NEW.to_owned(), instance, healthy }
-    }
-    fn reason(judge: &Judge, now: Duration) -> Option<String> {
-        match judge.verdict(now) {
-            Verdict::Failed(failure) => Some(failure.to_string()),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn it_serves_when_the_deployment_is_over_and_all_new_instances_are_healthy() {
-        let mut judge = judge(2, true);
-        judge.see(&seen(true, vec![old("a"), task("b", 1, None)]), second(1));
-        assert!(matches!(judge.verdict(second(1)), Verdict::Pending { .. }));
-        judge.see(&seen(true, vec![task("b", 1, Some(true)), task("c", 1, Some(true))]), second(2));
-        assert!(matches!(judge.verdict(second(2)), Verdict::Pending { .. }), "old instances are not gone yet");
-        judge.see(&seen(false, vec![task("b", 1, Some(true)), task("c", 1, Some(true))]), second(3));
-        assert_eq!(judge.verdict(second(3)), Verdict::Serving);
-    }
-
-    #[test]
-    fn a_deployment_that_succeeded_is_not_enough() {
-        let mut judge = judge(1, true);
-        judge.hear(Heard::DeploymentSucceeded { id: ours() });
-        judge.see(&seen(false, vec![task("b", 1, Some(false))]), second(1));
-        assert!(matches!(judge.verdict(second(1)), Verdict::Pending { .. }));
-        judge.see(&seen(false, vec![old("a")]), second(2));
-        assert!(matches!(judge.verdict(second(2)), Verdict::Pending { .. }), "old instances count for nothing");
-    }
-
-    #[test]
-    fn without_a_check_an_instance_must_have_stayed_up() {
-        let mut judge = judge(1, false);
-        judge.see(&seen(false, vec![task("b", 1, None)]), second(1));
-        assert_eq!(judge.verdict(second(1)), Verdict::Pending { look_again: second(2) });
-        judge.see(&seen(false, vec![task("b", 1, None)]), second(2));
-        assert_eq!(judge.verdict(second(2)), Verdict::Serving);
-    }
-
-    #[test]
-    fn a_restart_begins_the_settling_anew() {
-        let mut judge = judge(1, false);
-        judge.see(&seen(false, vec![task("b", 1, None)]), second(1));
-        judge.see(&seen(false, vec![task("b", 2, None)]), second(2));
-        assert_eq!(judge.verdict(second(2)), Verdict::Pending { look_again: second(3) });
-    }
-
-    #[test]
-    fn a_command_that_exits_at_once_has_failed_though_marathon_says_success() {
-        let mut judge = judge(1, false);
-        judge.hear(Heard::DeploymentSucceeded { id: ours() });
-        for attempt in 1..=2 {
-            judge.hear(ended("b", attempt, TaskState::Failed, "Container exited with status 1"));
-            assert_eq!(reason(&judge, second(1)), None, "it may be tried again");
-        }
-        judge.hear(ended("b", 3, TaskState::Failed, "Container exited with status 1"));
-        assert_eq!(reason(&judge, second(1)).unwrap(), "web exited with status 1");
-    }
-
-    #[test]
-    fn ending_without_a_failure_is_ending_too() {
-        let mut judge = judge(1, true);
-        for attempt in 1..=3 {
-            judge.hear(ended("b", attempt, TaskState::Finished, "Command exited with status 0"));
-        }
-        assert_eq!(reason(&judge, second(1)).unwrap(), "web exited with status 0");
-    }
-
-    #[test]
-    fn a_health_kill_counts_once_and_needs_no_last_task_failure() {
-        let mut judge = judge(1, true);
-        for attempt in 1..=3 {
-            assert_eq!(reason(&judge, second(9)), None);
-            judge.see(&seen(true, vec![task("b", attempt, None)]), second(u64::from(attempt)));
-            judge.hear(health("b", false));
-            judge.hear(ended("b", attempt, TaskState::Killed, "Container exited with status 137"));
-        }
-        assert_eq!(reason(&judge, second(9)).unwrap(), "web did not pass its health check (3 times)");
-    }
-
-    #[test]
-    fn an_image_that_cannot_be_pulled_is_told_in_dockers_words() {
-        let mut judge = judge(1, true);
-        let words = "Failed to launch container: docker pull: manifest unknown\nand more";
-        for attempt in 1..=3 {
-            judge.hear(ended("b", attempt, TaskState::Failed, words));
-        }
-        let told = reason(&judge, second(1)).unwrap();
-        assert_eq!(told, "web could not run: Failed to launch container: docker pull: manifest unknown");
-    }
-
-    #[test]
-    fn ends_that_nobody_heard_of_are_seen_by_the_number_of_the_try() {
-        let mut judge = judge(1, true);
-        let mut look = seen(true, vec![task("b", 4, None)]);
-        look.apps.get_mut(&web()).unwrap().last_failure = Some(SeenFailure {
-            at: at("b", 3),
-            version: NEW.to_owned(),
-            state: TaskState::Failed,
-            message: "Container exited with status 7".to_owned(),
-        });
-        judge.see(&look, second(1));
-        assert_eq!(reason(&judge, second(1)).unwrap(), "web exited with status 7");
-    }
-
-    #[test]
-    fn an_old_instance_that_ends_is_no_fault_of_the_new_release() {
-        let mut judge = judge(1, true);
-        for attempt in 1..=9 {
-            let Heard::Task { app, state, message, at, .. } = ended("a", attempt, TaskState::Killed, "") else {
-                unreachable!()
-            };
-            judge.hear(Heard::Task { app, version: OLD.to_owned(), state, message, at });
-        }
-        assert_eq!(reason(&judge, second(1)), None);
-    }
-
-    #[test]
-    fn the_same_end_heard_twice_is_one() {
-        let mut judge = judge(1, true);
-        for _ in 0..9 {
-            judge.hear(ended("b", 1, TaskState::Failed, "Container exited with status 1"));
-        }
-        assert_eq!(reason(&judge, second(1)), None);
-    }
-
-    #[test]
-    fn the_deadline_names_what_is_missing() {
-        let mut judge = judge(2, true);
-        judge.see(&seen(true, vec![task("b", 1, Some(true)), task("c", 1, None)]), second(1));
-        assert_eq!(judge.verdict(second(1)), Verdict::Pending { look_again: RULES.deadline });
-        let Verdict::Failed(failure) = judge.verdict(second(300)) else { panic!("it is late") };
-        assert_eq!(failure.to_string(), "web had 1 of 2 instances up after 5m");
-        assert_eq!(failure.place(), Some(&at("c", 1)));
-    }
-
-    #[test]
-    fn a_cancelled_deployment_and_somebody_elses_are_failures() {
-        let mut cancelled = judge(1, true);
-        let reason_text = "The upgrade has been cancelled".to_owned();
-        cancelled.hear(Heard::DeploymentFailed { id: DeploymentId::random(), reason: reason_text.clone() });
-        assert_eq!(reason(&cancelled, second(1)), None);
-        cancelled.hear(Heard::DeploymentFailed { id: ours(), reason: reason_text });
-        assert!(reason(&cancelled, second(1)).unwrap().contains("cancelled"));
-
-        let mut overridden = judge(1, true);
-        let mut look = seen(true, Vec::new());
-        look.apps.get_mut(&web()).unwrap().version = "2026-11-23T10:00:00.000Z".to_owned();
-        overridden.see(&look, second(1));
-        assert!(reason(&overridden, second(1)).unwrap().contains("somebody else"));
-    }
-
-    #[test]
-    fn an_app_that_the_put_did_not_change_counts_with_its_older_version() {
-        let mut judge = judge(1, true);
-        let mut look = seen(false, vec![old("a")]);
-        look.apps.get_mut(&web()).unwrap().version = OLD.to_owned();
-        judge.see(&look, second(1));
-        assert_eq!(judge.verdict(second(1)), Verdict::Serving);
-    }
-
-    #[test]
-    fn no_instances_wanted_is_served_by_none() {
-        let mut judge = judge(0, true);
-        judge.see(&seen(false, Vec::new()), second(0));
-        assert_eq!(judge.verdict(second(0)), Verdict::Serving);
-    }
-
-    #[test]
-    fn each_instance_is_announced_once_by_its_number() {
-        let mut judge = judge(2, true);
-        let first = judge.see(&seen(true, vec![task("b", 1, Some(true)), task("c", 1, None)]), second(1));
-        assert_eq!(first, [CameUp { process: "web".parse().unwrap(), number: 1, checked: true }]);
-        let then = judge.see(&seen(true, vec![task("b", 1, Some(true)), task("c", 1, Some(true))]), second(2));
-        assert_eq!(then.iter().map(|up| up.number).collect::<Vec<_>>(), [2]);
-    }
-}
+mod tests;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use paas::pipeline::FaultPoint;
 
-use super::lane::{DEADLINE, Lane, Outcome};
+use super::lane::{DEADLINE, Lane, Outcome, SILENCE};
 use super::table::{Expected, Fault, Plan, is_in_gits_hands, plan};
-use super::{Case, cases, run};
+use super::{Case, cases, dockerfile_on, is_by_dockerfile, run};
 use crate::support::builder::TestBuilder;
 use crate::support::door::{Requests, Way};
 use crate::support::fault_points::Hold;
@@ -20,14 +20,17 @@ const LONGEST: Duration = Duration::from_secs(90);
 const CUT_AFTER: u64 = 128 << 10;
 /// How long there is no leader.
 const LEADERLESS: Duration = Duration::from_secs(2);
+/// How long a Docker that hangs may be silent; less than a registry.
+const NOTICED_WITHIN: Duration = Duration::from_secs(2);
 
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 15] = [
     // Those that take longest first.
     Fault::RegistryCut,
     Fault::RegistryBroken,
     Fault::RegistryHanging,
     Fault::RegistryAway,
     Fault::RegistryUnauthorized,
+    Fault::DockerHanging,
     Fault::MarathonHanging,
     Fault::MarathonAway,
     Fault::MarathonLocked,
@@ -88,10 +91,11 @@ fn case(lane: &mut Lane, case: Case) {
     }
     mend(lane, fault);
     assert!(!lane.is_locked(), "its lock outlived it");
-    if !(fault == Fault::DockerAway || fault == Fault::DiskFull) {
+    let is_dockers = matches!(fault, Fault::DockerAway | Fault::DockerHanging);
+    if !(is_dockers || fault == Fault::DiskFull) {
         assert_eq!(lane.leftovers(), Vec::<String>::new(), "at once");
     }
-    if is_before_the_slug(point) && fault != Fault::DockerAway {
+    if is_before_the_slug(point) && !is_dockers {
         let unknown: Vec<String> = lane.slugs().difference(&lane.known_slugs()).cloned().collect();
         assert_eq!(unknown, Vec::<String>::new(), "a slug is left of a build that failed\n{}", outcome.said);
     }
@@ -102,7 +106,7 @@ fn case(lane: &mut Lane, case: Case) {
 /// The next push has its turn at once and succeeds, and nothing of the one that failed is left.
 fn heals(lane: &mut Lane) {
     lane.next_page();
-    lane.deadline = DEADLINE;
+    (lane.deadline, lane.docker_silence) = (DEADLINE, SILENCE);
     let next = lane.push();
     assert!(!next.said.contains("Waiting for"), "it had to wait\n{}", next.said);
     lane.takes_over(&next);
@@ -114,6 +118,10 @@ fn heals(lane: &mut Lane) {
 
 /// What is pushed: something that comes to the step.
 fn prepare(lane: &mut Lane, case: Case) {
+    lane.project.remove("Dockerfile");
+    if is_by_dockerfile(case.point) {
+        lane.project.write("Dockerfile", dockerfile_on(&lane.builder));
+    }
     lane.next_page();
     lane.deadline = match (case.fault, case.point) {
         // Those that wait for it.
@@ -123,6 +131,9 @@ fn prepare(lane: &mut Lane, case: Case) {
         (Fault::NeverHealthy, _) => Duration::from_secs(20),
         _ => DEADLINE,
     };
+    if case.fault == Fault::DockerHanging {
+        lane.docker_silence = NOTICED_WITHIN;
+    }
     match case.point {
         FaultPoint::ReleaseCommandBegun | FaultPoint::ReleaseCommandEnded | FaultPoint::Recorded => {
             lane.project.write("paas.yml", "release: sleep 0.2\nprocesses: {web: {stop_timeout: 1s}}\n");
@@ -146,6 +157,7 @@ fn inject(lane: &Lane, fault: Fault) {
         Fault::HookKilled | Fault::SessionKilled => unreachable!("a thread cannot be killed"),
         Fault::DiskFull => lane.disk.fill(),
         Fault::DockerAway => lane.docker.turn(Way::Away),
+        Fault::DockerHanging => lane.docker.turn(Way::Frozen),
         Fault::RegistryAway => lane.registry.turn(Way::Away),
         Fault::RegistryUnauthorized => {
             let body = r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;

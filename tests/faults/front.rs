@@ -11,6 +11,7 @@ use paas::model::AppName;
 use paas::pipeline::FaultPoint;
 use rustix::process::{Pid, Signal};
 
+use super::{dockerfile_on, is_by_dockerfile};
 use crate::support::builder::{TestBuilder, docker};
 use crate::support::http::{address_of, get};
 use crate::support::platform::{TestKey, TestPlatform};
@@ -27,7 +28,7 @@ pub struct Scene {
     platform: TestPlatform,
     pub disk: Option<SmallDisk>,
     key: TestKey,
-    _builder: TestBuilder,
+    builder: TestBuilder,
     _registry: TestRegistry,
     apps: AtomicU32,
 }
@@ -52,23 +53,32 @@ impl Scene {
         }
         let key = platform.key_of("alice");
         let _ = platform.paas(["tenant", "create", "dev"]).ok();
-        Self { platform, disk, key, _builder: builder, _registry: registry, apps: AtomicU32::new(0) }
+        Self { platform, disk, key, builder, _registry: registry, apps: AtomicU32::new(0) }
     }
 
-    /// After a sweep there is no container of a push, and no slug that no build has made.
+    /// After sweeping there is no container of a push, and no slug that no build has made.
     pub fn holds_only_what_is_known(&self) {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_paas-receive"));
-        let swept = std::process::Command::new(program).arg("--home").arg(self.platform.home()).arg("sweep").output();
-        let swept = swept.unwrap();
-        assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
+        // A Dockerfile's slug is built on another image that is labelled like it, which is seen once that is gone.
+        for _ in 0..2 {
+            let mut sweep = std::process::Command::new(&program);
+            let swept = sweep.arg("--home").arg(self.platform.home()).arg("sweep").output().unwrap();
+            assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
+        }
         assert!(self.platform.builds().is_empty(), "containers of pushes are left");
         let filter = format!("label=paas.home={}", self.platform.home().display());
-        let listed = docker(&["images", "--all", "--quiet", "--no-trunc", "--filter", &filter]);
+        let listed = docker(&["images", "--quiet", "--no-trunc", "--filter", &filter]);
         let mut known = std::collections::BTreeSet::new();
         for number in 0..self.apps.load(Ordering::Relaxed) {
             for build in builds(self, &format!("k{number}")) {
                 known.extend(build["image"].as_str().map(str::to_owned));
             }
+        }
+        for number in 0..self.apps.load(Ordering::Relaxed) {
+            // What a Dockerfile's steps left, which the app's next build takes up.
+            let step = format!("label=paas.step=dev/k{number}");
+            let left = docker(&["images", "--quiet", "--no-trunc", "--filter", &filter, "--filter", &step]);
+            known.extend(left.lines().map(str::to_owned));
         }
         let unknown: Vec<&str> = listed.lines().filter(|image| !known.contains(*image)).collect();
         assert!(unknown.is_empty(), "slugs of no build are left: {unknown:?}\nknown: {known:?}");
@@ -94,6 +104,10 @@ pub struct App<'a> {
 impl<'a> App<'a> {
     /// What is pushed: something that comes to the step.
     pub fn prepare(&mut self, point: FaultPoint) {
+        self.project.remove("Dockerfile");
+        if is_by_dockerfile(point) {
+            self.project.write("Dockerfile", dockerfile_on(&self.scene.builder));
+        }
         self.next_page();
         match point {
             FaultPoint::ReleaseCommandBegun | FaultPoint::ReleaseCommandEnded => {
@@ -178,6 +192,9 @@ impl<'a> App<'a> {
         let listed = docker(&["ps", "--all", "--filter", &home, "--filter", &app, "--format", format]);
         let of_pushes = listed.lines().filter_map(|line| line.trim().split_once(' '));
         let mut left: Vec<String> = of_pushes.map(|(id, _)| format!("container {id}")).collect();
+        let step = label("step", &format!("dev/{}", self.name));
+        let of_steps = docker(&["ps", "--all", "--quiet", "--filter", &home, "--filter", &step]);
+        left.extend(of_steps.lines().map(|id| format!("container of a step {id}")));
         let logs = self.scene.platform.home().join(format!("logs/dev/{}", self.name));
         for entry in std::fs::read_dir(&logs).unwrap().flatten() {
             let name = entry.file_name().into_string().unwrap();

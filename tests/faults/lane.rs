@@ -33,6 +33,9 @@ pub const DEADLINE: Duration = Duration::from_mins(1);
 /// How long Marathon, and a registry in silence, may take for an answer in a lane.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The same for Docker where it does not hang: on a busy machine it has to be far longer than a ping takes.
+pub const SILENCE: Duration = Duration::from_secs(30);
+
 /// All of it goes when this is dropped.
 pub struct Lane {
     /// The store, the logs and the files of fault points are on it.
@@ -44,7 +47,9 @@ pub struct Lane {
     pub project: Project,
     /// How long the next release may take.
     pub deadline: Duration,
-    builder: Arc<TestBuilder>,
+    /// How long Docker may give no sign of life to the next push.
+    pub docker_silence: Duration,
+    pub builder: Arc<TestBuilder>,
     engine: Engine,
     /// What serves, and where.
     pub serving: Serving,
@@ -119,6 +124,7 @@ impl Lane {
             app: "shop".parse().unwrap(),
             project: Project::empty(),
             deadline: DEADLINE,
+            docker_silence: SILENCE,
             builder: Arc::clone(builder),
             disk,
             engine,
@@ -198,7 +204,7 @@ impl Lane {
         let marathon = Client::new(&format!("http://{}", self.marathon.address()), None).unwrap().patient(PATIENCE);
         let ours = platform(self.home(), &self.builder, marathon.clone());
         Platform {
-            docker: Docker::at(Socket(self.docker.socket().to_owned())),
+            docker: Docker::at(Socket(self.docker.socket().to_owned())).given_up_after(self.docker_silence),
             registry: Some(Registry {
                 host: self.registry.address().to_string(),
                 credentials: None,
@@ -295,14 +301,27 @@ impl Lane {
         let filter = self.filter();
         let format = "{{.ID}} {{.Label \"paas.push\"}}";
         let listed = docker(&["ps", "--all", "--filter", &filter, "--filter", "label=paas.push", "--format", format]);
-        // Instances have the label from their image, but empty.
-        listed.lines().filter_map(|line| line.trim().split_once(' ')).map(|(id, _)| id.to_owned()).collect()
+        // Instances have the label from their image, but empty; and so have the steps of a Dockerfile.
+        let mut all: Vec<String> =
+            listed.lines().filter_map(|line| line.trim().split_once(' ')).map(|(id, _)| id.to_owned()).collect();
+        let steps = docker(&["ps", "--all", "--quiet", "--filter", &filter, "--filter", &self.step()]);
+        all.extend(steps.lines().map(str::to_owned));
+        all
     }
 
-    /// Ids of this lane's slugs.
+    /// Ids of this lane's slugs; without what they are built on, and what a Dockerfile's steps left for the next build.
     pub fn slugs(&self) -> std::collections::BTreeSet<String> {
-        let listed = docker(&["images", "--all", "--quiet", "--no-trunc", "--filter", &self.filter()]);
-        listed.lines().map(str::to_owned).collect()
+        let listed = |more: &[&str]| {
+            let filter = self.filter();
+            let listed = docker(&[&["images", "--quiet", "--no-trunc", "--filter", &filter], more].concat());
+            listed.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+        };
+        &listed(&[]) - &listed(&["--filter", &self.step()])
+    }
+
+    /// What the steps of the app's Dockerfile have.
+    fn step(&self) -> String {
+        format!("label=paas.step=dev/{}", self.app)
     }
 
     /// Slugs that some record of a build names.

@@ -2,6 +2,8 @@
 
 use paas::pipeline::FaultPoint;
 
+use super::is_by_dockerfile;
+
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -13,6 +15,8 @@ pub enum Fault {
     DiskFull,
     /// Connections to Docker are reset, and new ones refused.
     DockerAway,
+    /// Connections to Docker stay and new ones are taken, and nothing is answered any more, not even a ping.
+    DockerHanging,
     RegistryAway,
     RegistryUnauthorized,
     RegistryBroken,
@@ -34,11 +38,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::HookKilled,
         Self::SessionKilled,
         Self::DiskFull,
         Self::DockerAway,
+        Self::DockerHanging,
         Self::RegistryAway,
         Self::RegistryUnauthorized,
         Self::RegistryBroken,
@@ -82,6 +87,9 @@ use Plan::{NotRun, Run};
 const STILL_SERVES: &str = "is still serving";
 
 pub fn plan(point: FaultPoint, fault: Fault) -> Plan {
+    if is_by_dockerfile(point) {
+        return by_dockerfile(point, fault);
+    }
     match fault {
         Fault::HookKilled if point == At::Quarantined => {
             NotRun("that hook decides nothing: its death is git's refusal, and is run as the session's")
@@ -89,6 +97,7 @@ pub fn plan(point: FaultPoint, fault: Fault) -> Plan {
         Fault::HookKilled | Fault::SessionKilled => Run(Death),
         Fault::DiskFull => disk_full(point),
         Fault::DockerAway => docker_away(point),
+        Fault::DockerHanging => docker_hanging(point),
         Fault::RegistryAway | Fault::RegistryCut => registry(point, &["publishing failed", "the registry refused"]),
         Fault::RegistryUnauthorized => registry(point, &["publishing failed", "the registry refused", "auth"]),
         Fault::RegistryBroken => registry(point, &["publishing failed", "the registry refused", "500"]),
@@ -110,6 +119,18 @@ pub fn is_in_gits_hands(point: FaultPoint) -> bool {
     matches!(point, At::Quarantined | At::Admitted | At::RefMoved)
 }
 
+fn by_dockerfile(point: FaultPoint, fault: Fault) -> Plan {
+    match (point, fault) {
+        (At::DockerfileBegun, Fault::SessionKilled) | (At::DockerfileBuilt, Fault::HookKilled) => Run(Death),
+        (At::DockerfileBegun, Fault::DockerHanging) => {
+            Run(Failure(&["build failed", "cannot reach Docker", "no sign of life"]))
+        }
+        _ => NotRun(
+            "a Dockerfile's build is killed amid its steps and after them, meets a Docker that hangs, and else is like any",
+        ),
+    }
+}
+
 fn disk_full(point: FaultPoint) -> Plan {
     match point {
         At::Quarantined => Run(Failure(&["remote rejected"])),
@@ -127,6 +148,7 @@ fn disk_full(point: FaultPoint) -> Plan {
         | At::DeploymentNoted
         | At::Served => Run(Either(&["deploy failed", "could not be kept in the store", STILL_SERVES, "full"])),
         At::ServingMarked | At::RefMoved => Run(Success),
+        At::DockerfileBegun | At::DockerfileBuilt => unreachable!("`by_dockerfile` has decided"),
         At::RollingBack | At::RolledBack => Run(Failure(&["deploy failed", "web exited with status 1", STILL_SERVES])),
     }
 }
@@ -145,6 +167,21 @@ fn docker_away(point: FaultPoint) -> Plan {
         At::BuildKept | At::Remembered | At::Tagged => Run(Failure(&["publishing failed", "Docker"])),
         At::Recorded | At::ReleaseCommandBegun => Run(Failure(&["the release command failed", "Docker"])),
         At::Published | At::ReleaseCommandEnded | At::Deploying | At::Posted => Run(Success),
+        At::DockerfileBegun | At::DockerfileBuilt => unreachable!("`by_dockerfile` has decided"),
+    }
+}
+
+/// What makes a difference is how Docker is waited for: that it is asked first, for an answer, with a stream, for one.
+fn docker_hanging(point: FaultPoint) -> Plan {
+    match point {
+        At::Locked => Run(Failure(&["build failed", "cannot reach Docker"])),
+        At::BuildBegun | At::ContainerMade | At::SourceUploaded | At::BuildEnded => {
+            Run(Failure(&["build failed", "cannot reach Docker", "no sign of life"]))
+        }
+        At::Tagged => Run(Failure(&["publishing failed", "cannot reach Docker", "no sign of life"])),
+        _ => {
+            NotRun("a Docker that hangs is run once for each way of waiting for it, and elsewhere as one that is away")
+        }
     }
 }
 

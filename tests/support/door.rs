@@ -1,5 +1,5 @@
 //! A door before a server, TCP or unix socket, that can be shut in several ways. Whenever its state changes, all
-//! connections through it break off.
+//! connections through it break off, unless it is frozen.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +23,8 @@ pub enum Way {
     Away,
     /// Connections are taken, and nothing is ever answered.
     Hanging,
+    /// The same, and those that there are stay too, with nothing passing any more.
+    Frozen,
     /// Each connection is reset after the client sent that many bytes.
     Cut {
         after: u64,
@@ -182,14 +184,17 @@ async fn keep(
         };
         tokio::select! {
             connection = accepted => {
-                let Ok(connection) = connection else { continue };
+                let Ok(mut connection) = connection else { continue };
                 let (mut turned, upstream) = (way.subscribe(), upstream.clone());
                 let stands = turned.borrow_and_update().clone();
                 tokio::spawn(async move {
                     tokio::select! {
                         // Whichever side broke off, the other hears of it by the drop.
-                        _ = pass(connection, &upstream, &stands) => {}
-                        _ = turned.changed() => {}
+                        _ = pass(&mut connection, &upstream, &stands) => {}
+                        _ = turned.changed() => {
+                            // Kept until then.
+                            let _ = turned.wait_for(|way| *way != Way::Frozen).await;
+                        }
                     }
                 });
             }
@@ -207,14 +212,14 @@ async fn keep(
     }
 }
 
-async fn pass(mut client: Connection, upstream: &Place, way: &Way) -> io::Result<()> {
+async fn pass(client: &mut Connection, upstream: &Place, way: &Way) -> io::Result<()> {
     match way {
         Way::Open => {
             let mut server = connect(upstream).await?;
-            tokio::io::copy_bidirectional(&mut client, &mut server).await?;
+            tokio::io::copy_bidirectional(client, &mut server).await?;
         }
         Way::Away => {}
-        Way::Hanging => std::future::pending::<()>().await,
+        Way::Hanging | Way::Frozen => std::future::pending::<()>().await,
         Way::Cut { after } => {
             let server = connect(upstream).await?;
             let (mut from_client, mut to_client) = tokio::io::split(client);
@@ -226,7 +231,7 @@ async fn pass(mut client: Connection, upstream: &Place, way: &Way) -> io::Result
             }
         }
         Way::AnswersLost => {
-            let head = head(&mut client).await?;
+            let head = head(client).await?;
             let mut server = ask(upstream, &head).await?;
             if is_change(&head) {
                 let (mut from_client, _to_client) = tokio::io::split(client);
@@ -236,16 +241,16 @@ async fn pass(mut client: Connection, upstream: &Place, way: &Way) -> io::Result
                     _ = from_server.read_u8() => {}
                 }
             } else {
-                tokio::io::copy_bidirectional(&mut client, &mut server).await?;
+                tokio::io::copy_bidirectional(client, &mut server).await?;
             }
         }
         Way::Answering { status, body, to } => {
-            let head = head(&mut client).await?;
+            let head = head(client).await?;
             if *to == Requests::All || is_change(&head) {
-                answer(&mut client, *status, body).await?;
+                answer(client, *status, body).await?;
             } else {
                 let mut server = ask(upstream, &head).await?;
-                tokio::io::copy_bidirectional(&mut client, &mut server).await?;
+                tokio::io::copy_bidirectional(client, &mut server).await?;
             }
         }
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::engine::{ProbeImage, run};
+use super::small_disk::SmallDisk;
 
 /// How many this test run has made.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -29,15 +30,42 @@ pub struct OwnDocker {
     process: Option<Child>,
     /// The machine's own default network, which is nobody's to touch.
     docker0: String,
-    _image: Arc<ProbeImage>,
+    _image: Option<Arc<ProbeImage>>,
+    // Goes after what is on it has.
+    _disk: Option<SmallDisk>,
 }
 
 impl OwnDocker {
     /// One that has the probe's image, and nothing else.
     pub fn start() -> Self {
+        let docker = Self::begin(None, Some(ProbeImage::there()));
+        docker.load(ProbeImage::NAME);
+        docker
+    }
+
+    /// One that has nothing, and so many KiB for what it is given.
+    pub fn on_a_disk_of(kibibytes: u32) -> Self {
+        Self::begin(Some(kibibytes), None)
+    }
+
+    /// Gives it an image of the machine's own Docker.
+    pub fn load(&self, image: &str) {
+        let archive = self.place.path().join("image.tar");
+        run("docker", &["save", "-o", &archive.to_string_lossy(), image]);
+        self.docker(&["load", "-q", "-i", &archive.to_string_lossy()]);
+        std::fs::remove_file(archive).unwrap();
+    }
+
+    fn begin(kibibytes: Option<u32>, image: Option<Arc<ProbeImage>>) -> Self {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let place = tempfile::Builder::new().prefix("paas-dockerd-").tempdir().unwrap();
+        let data = place.path().join("data");
+        let disk = kibibytes.map(|kibibytes| {
+            std::fs::create_dir(&data).unwrap();
+            SmallDisk::over(&data, kibibytes)
+        });
         let mut docker = Self {
-            place: tempfile::Builder::new().prefix("paas-dockerd-").tempdir().unwrap(),
+            place,
             // Far from what the machine's own Docker takes, and seldom that of another run.
             range: format!("10.{}.{}", 100 + std::process::id() % 100, number % 250),
             // The kernel takes 15 bytes.
@@ -45,13 +73,11 @@ impl OwnDocker {
             name: format!("paas-test-{}-{number}", std::process::id()),
             process: None,
             docker0: docker0(),
-            _image: ProbeImage::there(),
+            _image: image,
+            _disk: disk,
         };
         docker.make_bridge();
         docker.launch();
-        let archive = docker.place.path().join("probe.tar");
-        run("docker", &["save", "-o", &archive.to_string_lossy(), ProbeImage::NAME]);
-        docker.docker(&["load", "-q", "-i", &archive.to_string_lossy()]);
         docker
     }
 

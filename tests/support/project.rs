@@ -61,6 +61,11 @@ impl Project {
         std::fs::write(file, content).unwrap();
     }
 
+    /// Of the work tree, if it is there.
+    pub fn remove(&self, path: &str) {
+        let _ = std::fs::remove_file(self.path().join(path));
+    }
+
     pub fn commit(&self, message: &str) -> String {
         self.git(["add", "--all"]);
         self.git(["commit", "--quiet", "--allow-empty", "-m", message]);

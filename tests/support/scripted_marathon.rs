@@ -32,6 +32,8 @@ pub enum Act {
     ComesUp(Recording),
     /// Its instance fails, and is tried again and again.
     Fails(Recording),
+    /// There is no room for it; after so long, if ever, there is, and it comes up.
+    Waits(Option<(Duration, Recording)>),
     /// Somebody else's deployment has the app.
     IsLocked,
 }
@@ -125,6 +127,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
         (&Method::DELETE, "/v2/groups/shop") => answering(StatusCode::OK, &lock(&shared.stage).removed()),
         (&Method::GET, "/v2/deployments") => answering(StatusCode::OK, &lock(&shared.stage).deployments()),
+        (&Method::GET, "/v2/queue") => answering(StatusCode::OK, &lock(&shared.stage).queue()),
         (&Method::GET, path) if path == format!("/v2/apps{}", lock(&shared.stage).id()) => {
             found(lock(&shared.stage).app().map(|app| json!({ "app": app })))
         }
@@ -178,16 +181,20 @@ impl Shared {
         let Some(act) = lock(&self.acts).pop() else {
             return answering(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "message": "the script is over" }));
         };
-        let (recording, tries) = match act {
+        let waits = matches!(act, Act::Waits(_));
+        let (wait, recording, tries) = match act {
             Act::IsLocked => {
                 return answering(StatusCode::CONFLICT, &recorded_answer("locked-app", "PUT /v2/groups/l", 409));
             }
-            Act::ComesUp(recording) => (recording, 1),
-            Act::Fails(recording) => (recording, u32::MAX),
+            Act::ComesUp(recording) => (Duration::ZERO, recording, 1),
+            Act::Fails(recording) => (Duration::ZERO, recording, u32::MAX),
+            Act::Waits(Some((wait, recording))) => (wait, recording, 1),
+            Act::Waits(None) => return answering(StatusCode::OK, &lock(&self.stage).post(definition, waits).1),
         };
-        let (posted, answer) = lock(&self.stage).post(definition);
+        let (posted, answer) = lock(&self.stage).post(definition, waits);
         let shared = Arc::clone(self);
         tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
             for attempt in 1..=tries {
                 for event in recording.events(&posted, attempt) {
                     tokio::time::sleep(PACE).await;

@@ -25,7 +25,6 @@ impl SmallDisk {
     }
 
     /// Over an empty directory, which everybody may come to.
-    #[cfg(feature = "fault-points")]
     #[track_caller]
     pub fn over(place: &Path, kibibytes: u32) -> Self {
         mount(place, kibibytes, "755");

@@ -211,6 +211,23 @@ async fn recorded_answers_are_read() {
 }
 
 #[tokio::test]
+async fn the_queue_is_asked_for_with_its_offers_and_pods_in_it_are_passed_over() {
+    let steps = crate::marathon::transcripts::steps("waiting-app");
+    let asked = |step: &&serde_json::Value| step["request"]["path"] == "/v2/queue?embed=lastUnusedOffers";
+    let mut queue = steps.iter().find(asked).unwrap()["response"]["json"].clone();
+    let items = queue["queue"].as_array_mut().unwrap();
+    let mut pod = items[0].clone();
+    pod.as_object_mut().unwrap().remove("app");
+    pod["pod"] = json!({ "id": "/pod" });
+    items.insert(0, pod);
+    let server = Scripted::answering(200, queue).await;
+    let waiting = server.client().queue().await.unwrap();
+    assert_eq!(waiting.iter().map(|item| item.app.id.clone()).collect::<Vec<_>>(), [id("/wait/big")]);
+    assert!(waiting[0].last_unused_offers.is_some());
+    assert_eq!(server.asked().line, "GET /v2/queue?embed=lastUnusedOffers");
+}
+
+#[tokio::test]
 async fn events_come_as_they_happen_until_the_server_ends() {
     let stream = "event: event_stream_attached\r\ndata: {\"remoteAddress\":\"h\",\"eventType\":\"event_stream_attached\",\"timestamp\":\"t\"}\r\n\r\n\r\n\
                   event: app_terminated_event\r\ndata: {\"appId\":\"/a\",\"eventType\":\"app_terminated_event\",\"timestamp\":\"t\"}\r\n\r\n";

@@ -10,7 +10,7 @@ use super::drop_in::HostSshd;
 use super::systemd::{self, Services};
 use super::{Did, InstallError, Step, Steps, marked, tell_sshd, unit};
 use crate::accounts::authorized_keys::{authorized_keys_file, is_kept};
-use crate::docker::{Docker, DockerError, Socket, labels};
+use crate::docker::{Docker, Socket, labels};
 use crate::platform::account::Account;
 use crate::platform::{Down, DownError, presence, tool};
 use crate::settings::{Home, Settings};
@@ -135,12 +135,11 @@ async fn remove_all(settings: &Settings, done: &mut Steps) -> Result<(), Install
 
 /// The platform's processes, and what it has in Docker.
 async fn end(settings: &Settings, done: &mut Steps) -> Result<(), InstallError> {
-    let is_away = |error: &DockerError| matches!(error, DockerError::Unreachable { .. });
     let label = settings.home.path().display().to_string();
     let left =
         format!("Docker does not answer: containers, volumes and images with the label {}={label} stay", labels::HOME);
     match Down::of(settings, true).await {
-        Err(DownError::Apps(error)) if is_away(&error) => done.by_hand.push(left),
+        Err(DownError::Apps(error)) if error.is_unreachable() => done.by_hand.push(left),
         Err(error) => return Err(error.into()),
         Ok(_) => {
             let docker = Docker::at(Socket(settings.docker.socket.clone()));

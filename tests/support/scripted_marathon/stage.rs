@@ -21,6 +21,8 @@ pub struct Stage {
     /// How many changes there were.
     changes: u32,
     current: Option<Posted>,
+    /// There is no room for it.
+    waits: bool,
     /// Of all releases, by task id.
     tasks: Vec<Value>,
     last_failure: Option<Value>,
@@ -36,7 +38,7 @@ impl Stage {
         (version, uuid::Uuid::new_v4().to_string())
     }
 
-    pub fn post(&mut self, definition: &Value) -> (Posted, Value) {
+    pub fn post(&mut self, definition: &Value, waits: bool) -> (Posted, Value) {
         let (version, deployment) = self.next_change();
         let serving = self.tasks.iter().find(|task| task["state"] == "TASK_RUNNING");
         let before = serving.and_then(|task| task["version"].as_str()).map(str::to_owned);
@@ -46,6 +48,7 @@ impl Stage {
         self.tasks.retain(|task| task["state"] == "TASK_RUNNING" && is_healthy(task));
         self.deployments = vec![posted.deployment.clone()];
         self.last_failure = None;
+        self.waits = waits;
         let answer = json!({ "deploymentId": posted.deployment, "version": posted.version });
         self.current = Some(posted.clone());
         (posted, answer)
@@ -62,6 +65,7 @@ impl Stage {
         if self.current.as_ref().is_none_or(|current| current.version != posted.version) {
             return false;
         }
+        self.waits = false;
         if event["eventType"] == "deployment_success" {
             self.deployments.clear();
         }
@@ -135,6 +139,17 @@ impl Stage {
             app["lastTaskFailure"] = failure.clone();
         }
         Some(app)
+    }
+
+    /// The queue of the real one when an app asked for more CPUs than there are, here with an offer that came after it.
+    pub fn queue(&self) -> Value {
+        let Some(posted) = self.current.as_ref().filter(|_| self.waits) else { return json!({ "queue": [] }) };
+        let mut queue = recorded_answer("waiting-app", "GET /v2/queue?embed=lastUnusedOffers", 200);
+        let item = &mut queue["queue"][0];
+        item["since"] = posted.version.clone().into();
+        item["processedOffersSummary"]["lastUnusedOfferAt"] = "2026-11-24T00:01:00.000Z".into();
+        item["app"] = self.app().expect("it was posted");
+        queue
     }
 
     /// As the real one lists them.
