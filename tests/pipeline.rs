@@ -1,5 +1,6 @@
 //! The way of a push, from a commit to what serves: real git, Docker and SQLite, and a builder of a few files.
 
+mod disk;
 mod docker_hangs;
 mod dockerfile;
 mod dockers_disk;
@@ -365,32 +366,6 @@ async fn a_build_that_needs_too_much_memory_is_told_so() {
     let outcome = lab.push(&Project::built_by("head -c 100m /dev/zero | tail | wc -c; exit 1")).await;
     let reason = outcome.reason();
     assert!(reason.contains("16 MiB of memory"), "{reason}\n{}", outcome.text());
-}
-
-/// With a figure of what writes 24 MiB, and may be seen while it does.
-#[track_caller]
-fn was_ended_over_16_mib(reason: &str) {
-    let told = reason.strip_prefix("build failed: the build wrote more than 16 MiB (build.disk): ");
-    let figure = told.and_then(|rest| rest.split(" MiB when it was ended").next()?.parse::<u64>().ok());
-    assert!(figure.is_some_and(|figure| (16..=24).contains(&figure)), "{reason}");
-}
-
-#[tokio::test]
-async fn a_build_that_writes_too_much_is_ended_with_the_limit_and_the_figure() {
-    let lab = Lab::building(|platform| platform.builder.disk = ByteSize::mib(16));
-    let app = Project::built_by("head -c 24m /dev/zero > large; sleep 600");
-    was_ended_over_16_mib(&lab.push(&app).await.reason());
-    assert_eq!((lab.containers(), lab.images()), (String::new(), Vec::new()));
-
-    app.write("build", "head -c 24m /dev/zero > large");
-    app.commit("that is over before anybody looks, most of the time");
-    was_ended_over_16_mib(&lab.push(&app).await.reason());
-    assert_eq!((lab.containers(), lab.images()), (String::new(), Vec::new()));
-
-    app.write("build", "head -c 24m /dev/zero > /tmp/cache/large; head -c 8m /dev/zero > small; sleep 3; echo kept");
-    app.commit("into its cache");
-    lab.push(&app).await.says("kept");
-    assert_eq!(lab.images().len(), 1);
 }
 
 #[tokio::test]

@@ -92,8 +92,8 @@ pub enum BuildError {
     Cancelled { by: String },
     #[error(transparent)]
     DiskFull(#[from] DiskFull),
-    #[error(transparent)]
-    DiskOverrun(#[from] DiskOverrun),
+    #[error("the build {0}; what it does not need afterwards may go into its cache")]
+    DiskOverrun(DiskOverrun),
     /// With the disk first, since the rest of a long line is cut.
     #[error("{disk} ({cause})")]
     FilledDisk { cause: Box<BuildError>, disk: FilledDisk },
@@ -470,7 +470,7 @@ impl Site<'_> {
         let most = self.platform.builder.disk;
         tokio::select! {
             ended = self.to_its_end(container, log, say) => ended?,
-            overrun = disk::overrun(Writer::Container(container), most) => return Err(overrun.into()),
+            overrun = disk::overrun(Writer::Container(container), most) => return Err(BuildError::DiskOverrun(overrun)),
         }
         reached!(BuildEnded, self.push.app, self.platform.home_label);
         let release = container.file(BUILDPACK_RELEASE, BUILDPACK_RELEASE_BYTES).await?;
@@ -480,7 +480,7 @@ impl Site<'_> {
         if let Err(overrun) = DiskOverrun::of(size, most) {
             // It wrote this since it was looked at last.
             self.platform.docker.remove_image(image.as_str()).await?;
-            return Err(overrun.into());
+            return Err(BuildError::DiskOverrun(overrun));
         }
         let default_processes = release.map_or_else(BTreeMap::new, |text| default_processes(&text));
         Ok(Made { image, size, default_processes, slug: self.slug.clone() })

@@ -99,12 +99,9 @@ fn enough(free: ByteSize, least: ByteSize, place: PathBuf) -> Result<(), DiskFul
     if free < least { Err(DiskFull { place, free, least }) } else { Ok(()) }
 }
 
-/// A build wrote more than it may. What it keeps in its cache is not counted.
+/// More was written to a container than a build may write. What it keeps in its cache is not counted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the build wrote more than {most} (build.disk): {written} when it was ended; what it does not need afterwards may go \
-     into its cache"
-)]
+#[error("wrote more than {most} (build.disk): {written} when it was ended")]
 pub struct DiskOverrun {
     pub most: ByteSize,
     pub written: ByteSize,
@@ -175,7 +172,7 @@ mod tests {
         let most = ByteSize::mib(10 << 10);
         assert!(DiskOverrun::of(most, most).is_ok());
         let over = DiskOverrun::of(ByteSize::mib(11 << 10), most).unwrap_err().to_string();
-        assert!(over.starts_with("the build wrote more than 10 GiB (build.disk): 11 GiB when it was ended"), "{over}");
+        assert!(over == "wrote more than 10 GiB (build.disk): 11 GiB when it was ended", "{over}");
     }
 
     #[test]

@@ -110,7 +110,7 @@ pub(super) async fn make(
     let followed = tokio::select! {
         followed = follow(pieces, &mut steps, &site.disk, log, say) => followed?,
         overrun = disk::overrun(Writer::Labelled(&platform.docker, &labels), platform.builder.disk) => {
-            return Err(overrun.into());
+            return Err(BuildError::DiskOverrun(overrun));
         }
     };
     let image = match followed {

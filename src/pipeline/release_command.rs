@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::build::labels_with;
 use super::definition::{arguments, environment};
+use super::disk::{self, DiskOverrun, Writer};
 use super::formation::Command;
 use super::release::Release;
 use super::{Platform, Progress, Push, Say, console, reached};
@@ -21,6 +22,8 @@ pub enum ReleaseCommandError {
     Failed { status: i64 },
     #[error("it needed more than its {limit} of memory and was ended (status {status})")]
     OutOfMemory { status: i64, limit: ByteSize },
+    #[error("it {0}")]
+    DiskOverrun(DiskOverrun),
     #[error("it was ended because it took longer than {after}")]
     TimedOut { after: Period },
     #[error(transparent)]
@@ -40,11 +43,18 @@ pub(super) async fn run(
     say(Progress::Step(format!("Running the release command of {}", release.number)));
     let container = platform.docker.create_build(spec(release, command, slug, push, platform)).await?;
     reached!(ReleaseCommandBegun, push.app, platform.home_label);
-    let limit = platform.builder.timeout;
-    let ended = tokio::time::timeout(limit, follow(&container, say)).await;
+    let rules = &platform.builder;
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(rules.timeout, follow(&container, say)) => {
+            judge(ended.map_err(|_| rules.timeout), rules.memory)
+        }
+        overrun = disk::overrun(Writer::Container(&container), rules.disk) => {
+            Err(ReleaseCommandError::DiskOverrun(overrun))
+        }
+    };
     // Removed before anything is told, so that who hears of a failure finds nothing left.
     container.remove().await?;
-    judge(ended.map_err(|_| limit), platform.builder.memory)
+    ended
 }
 
 fn judge(

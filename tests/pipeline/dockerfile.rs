@@ -121,14 +121,6 @@ async fn a_step_that_needs_too_much_memory_is_told_so() {
     assert_eq!((lab.containers(), lab.images()), (String::new(), Vec::new()));
 }
 
-#[tokio::test]
-async fn a_step_that_writes_too_much_is_ended_with_the_limit_and_the_figure() {
-    let lab = Lab::building(|platform| platform.builder.disk = ByteSize::mib(16));
-    let step = "FROM BASE\nRUN head -c 24m /dev/zero > /large; sleep 600\n";
-    was_ended_over_16_mib(&lab.push(&with_dockerfile(&lab, step)).await.reason());
-    assert_eq!((lab.containers(), lab.images()), (String::new(), Vec::new()));
-}
-
 /// Awaits that nothing is left of a build that nobody waits for any more.
 async fn nothing_is_left(lab: &Lab) {
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
