@@ -1,6 +1,7 @@
 //! The way of a push, from a commit to what serves: real git, Docker and SQLite, and a builder of a few files.
 
 mod disk;
+#[cfg(feature = "fault-points")]
 mod docker_hangs;
 mod dockerfile;
 mod dockers_disk;

@@ -246,7 +246,7 @@ async fn a_release_that_no_offer_has_room_for_says_for_what_and_fails_at_the_dea
 
 #[tokio::test]
 async fn a_release_that_waits_serves_as_soon_as_there_is_room() {
-    let room_after = Duration::from_secs(6);
+    let room_after = Duration::from_secs(8);
     let lab = Lab::too_big(vec![Act::Waits(Some((room_after, Recording::of_a_first_release())))], DEADLINE);
     let outcome = lab.push().await;
     assert_eq!(outcome.result, Ok(()), "{:#?}", outcome.said);

@@ -36,6 +36,7 @@ pub fn with_registry(report: &mut Report) {
 fn whole(report: &mut Report, host: &Host, registry: Option<&str>) {
     let mut floor = Floor::start();
     let (mut plain, mut bare, mut bare_end) = (Times::default(), Times::default(), Times::default());
+    let mut bridged = Times::default();
     let (mut first, mut first_end) = (Times::default(), Times::default());
     let (mut next, mut next_end) = (Times::default(), Times::default());
     let mut old = trivial_app();
@@ -53,6 +54,7 @@ fn whole(report: &mut Report, host: &Host, registry: Option<&str>) {
         if let Some(ended) = least.ended {
             plain.push(alone);
             bare.push(least.answered);
+            bridged.push(least.on_default_bridge);
             bare_end.push(ended);
             first.push(fresh.answered);
             first_end.push(fresh.ended);
@@ -64,7 +66,8 @@ fn whole(report: &mut Report, host: &Host, registry: Option<&str>) {
     let how = if registry.is_some() { "with a registry" } else { "without a registry" };
     let (bare, bare_end) = (bare.median(), bare_end.median());
     let least = ms(bare);
-    figure(&format!("{how}: plain push {}", ms(plain.median())));
+    let (plain, bridged) = (plain.median(), bridged.median());
+    figure(&format!("{how}: plain push {}; the least on Docker's default bridge {}", ms(plain), ms(bridged)));
     for (what, found) in [("a new app", first.median()), ("the next version", next.median())] {
         let ratio = ratio(found, bare);
         let what = format!("{how}: from push to first answer, {what} ({ratio} × the least, {least})");

@@ -122,7 +122,7 @@ mod tests {
     use super::super::{Docker, DockerError};
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(900);
+    const PATIENCE: Duration = Duration::from_millis(1500);
 
     /// A Docker that answers pings as long as it lives, and nothing else ever.
     struct Slow {

@@ -7,7 +7,7 @@ use crate::support::http::{address_of, get};
 
 #[tokio::test]
 async fn a_release_that_this_machine_has_no_room_for_says_so_and_the_last_one_serves() {
-    let lab = Lab::serving(|platform| platform.deploy.deadline = Duration::from_secs(6));
+    let lab = Lab::serving(|platform| platform.deploy.deadline = Duration::from_secs(10));
     let app = site("first");
     app.write("paas.yml", "processes: {web: {stop_timeout: 1s}}\n");
     app.commit("quickly ended");
@@ -19,7 +19,7 @@ async fn a_release_that_this_machine_has_no_room_for_says_so_and_the_last_one_se
     outcome.says(" !     web waits for resources for 1 of 1 instances: memory (needs 16777216 MiB, offered at most ");
     let reason = outcome.reason();
     let parts = [
-        "deploy failed: web had 0 of 1 instances up after 6s, waiting for resources: memory (needs 16777216 MiB, ",
+        "deploy failed: web had 0 of 1 instances up after 10s, waiting for resources: memory (needs 16777216 MiB, ",
         "; 1 of 1 offers refused for it); v1 is still serving",
     ];
     assert!(reason.starts_with(parts[0]) && reason.ends_with(parts[1]), "{reason}");
