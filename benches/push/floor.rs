@@ -158,7 +158,8 @@ fn build(api: &mut DockerApi, builder: &str, tar: &[u8], left: &mut Left) -> Str
 fn publish(api: &mut DockerApi, image: &str, host: &str, left: &mut Left) -> String {
     let repository = format!("{host}/floor/{}", &image["sha256:".len()..][..12]);
     api.post(&format!("/images/{image}/tag?repo={repository}&tag=1"), &Value::Null);
-    left.images.insert(0, format!("{repository}:1"));
+    // With its only name the image goes.
+    left.images = vec![format!("{repository}:1")];
     let told = api.push(&repository, "1");
     let digest = told.split("\"Digest\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a digest");
     format!("{repository}@{digest}")
