@@ -2,6 +2,7 @@
 
 mod builds;
 mod containers;
+mod copies;
 mod dockerfile_builds;
 mod exec;
 mod images;
@@ -29,6 +30,7 @@ pub use containers::{
     ContainerDied, ContainerEnd, ContainerOutput, ContainerState, InstanceNetwork, InstanceSpec, PublishedPort,
     SeenContainer,
 };
+pub use copies::archive_of;
 pub use dockerfile_builds::{BuildPiece, DockerfileBuild};
 pub use exec::Ran;
 pub use images::{HealthTest, Image, ImageHealth, PushImageError, Tag};

@@ -4,7 +4,7 @@
 //! hears nothing of it, and it is built anew. What is taken is given an image of the tenant's own, with the same layers:
 //! the other tenant may be deleted with all its images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::places::Places;
 use super::release::{BuildOf, ReleaseError, json};
 use super::slug::{KnownSlug, KnownSlugs, SlugKey};
 use super::{Platform, Push};
-use crate::docker::{BuildPiece, DockerfileBuild, labels};
+use crate::docker::{BuildPiece, DockerfileBuild, archive_of, labels};
 use crate::model::{ImageId, TenantName};
 use crate::store::{StoreError, Version};
 
@@ -75,17 +75,30 @@ pub(super) async fn take(
 /// The same layers under labels that say whose it is.
 async fn own_copy(image: &ImageId, slug: &SlugKey, push: &Push, platform: &Platform) -> Result<ImageId, BuildError> {
     let more = [(labels::SLUG, slug.to_string()), (labels::PUSH, String::new()), (labels::STEP, String::new())];
+    let labels = labels_with(push, platform, more);
+    match platform.docker.copy_image(image, labels.clone()).await? {
+        Some(copy) => Ok(copy),
+        None => built_copy(image, labels, platform).await,
+    }
+}
+
+/// By a build, which any Docker can do, and which takes some tenths of a second.
+async fn built_copy(
+    image: &ImageId,
+    labels: HashMap<String, String>,
+    platform: &Platform,
+) -> Result<ImageId, BuildError> {
     let build = DockerfileBuild {
         dockerfile: "Dockerfile",
         target: None,
         arguments: BTreeMap::new(),
-        labels: labels_with(push, platform, more),
+        labels,
         memory_bytes: platform.builder.memory.get(),
         cpus: None,
         no_cache: false,
     };
     let text = format!("FROM {image}\n");
-    let tar = futures_util::stream::iter([Ok(Bytes::from(archive(text.as_bytes())))]);
+    let tar = futures_util::stream::iter([Ok(Bytes::from(archive_of(&[("Dockerfile", &text)])))]);
     let pieces = platform.docker.build_dockerfile(build, tar).await?;
     let (mut made, mut pieces) = (None, std::pin::pin!(pieces));
     while let Some(piece) = pieces.try_next().await? {
@@ -96,15 +109,6 @@ async fn own_copy(image: &ImageId, slug: &SlugKey, push: &Push, platform: &Platf
         }
     }
     made.ok_or_else(|| BuildError::Refused { message: "Docker made no copy of the slug".to_owned() })
-}
-
-fn archive(dockerfile: &[u8]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(0o644);
-    header.set_size(dockerfile.len() as u64);
-    let written = tar.append_data(&mut header, "Dockerfile", dockerfile).and_then(|()| tar.into_inner());
-    written.expect("memory takes whatever is written")
 }
 
 impl KnownSlug {
