@@ -156,15 +156,19 @@ pub fn with_history(report: &mut Report) {
     let host = Host::start(&[]);
     let mut apps = [("many", MANY, trivial_app()), ("few", FEW, trivial_app())];
     for (name, pushes, app) in &mut apps {
-        // Every tenth has another tree; a release is made by each.
-        for number in 1..*pushes {
+        // Releases without an instance are quickly made, and history all the same.
+        instances(app, 0);
+        // Every tenth has another tree.
+        for number in 2..*pushes {
             if number % 10 == 1 {
                 app.next();
             } else {
                 app.again();
             }
-            host.push(app, "dev", name);
+            assert!(host.pushed(app, "dev", name, "HEAD:main").accepted, "push {number} to {name}");
         }
+        instances(app, 1);
+        host.push(app, "dev", name);
     }
     let [(_, _, many), (_, _, few)] = &mut apps;
     let (mut of_many, mut of_few) = (Times::default(), Times::default());
@@ -182,4 +186,9 @@ pub fn with_history(report: &mut Report) {
         of_many.median(),
         few * 110 / 100,
     );
+}
+
+fn instances(app: &mut App, count: u32) {
+    app.project.write("paas.yml", format!("processes: {{web: {{instances: {count}}}}}\n"));
+    app.next();
 }

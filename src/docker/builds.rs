@@ -18,6 +18,7 @@ use crate::model::ImageId;
 
 /// More than Docker takes to remove a container that it has been told to.
 const REMOVAL: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What root inside a build needs to install files as other users and to step down to one; all else is dropped.
 const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"];
@@ -90,12 +91,17 @@ impl Docker {
         if self.try_remove_container(id).await? {
             return Ok(());
         }
-        let options = WaitContainerOptions { condition: "removed".to_owned() };
-        // Its answer is its exit status, or that there is no such container: gone it is. One that went just before it
-        // was asked for may be waited for in vain.
-        let mut gone = self.api().await?.wait_container(id, Some(options));
-        let _ = tokio::time::timeout(REMOVAL, gone.next()).await;
-        Ok(())
+        // The wait's answer is an exit status, or that there is no such container: gone it is. One that went just as it was
+        // asked for is waited for in vain, so it is looked for in between.
+        let gone = async {
+            while self.container(id).await?.is_some() {
+                let options = WaitContainerOptions { condition: "removed".to_owned() };
+                let mut gone = self.api().await?.wait_container(id, Some(options));
+                let _ = tokio::time::timeout(LOOK_AGAIN, gone.next()).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(REMOVAL, gone).await.unwrap_or(Ok(()))
     }
 }
 

@@ -487,16 +487,24 @@ impl Site<'_> {
     }
 
     async fn to_its_end(&self, container: &BuildContainer, log: &mut BuildLog, say: Say<'_>) -> Result<(), BuildError> {
-        let complaint = follow(container, &self.disk, log, say).await?;
-        self.judge(&container.ended().await?, complaint)
+        let began = Timestamp::now().as_second();
+        let heard = follow(container, &self.disk, log, say).await?;
+        let ContainerEnd { status, out_of_memory, .. } = container.ended().await?;
+        if status == 0 {
+            return Ok(());
+        }
+        let was_killed = heard.killed || status == KILLED;
+        if out_of_memory || was_killed && self.ran_out_of_memory(began).await? {
+            return Err(BuildError::OutOfMemory { status, limit: self.platform.builder.memory });
+        }
+        Err(BuildError::StepFailed { status, complaint: heard.complaint })
     }
 
-    fn judge(&self, end: &ContainerEnd, complaint: Option<String>) -> Result<(), BuildError> {
-        match end.status {
-            0 => Ok(()),
-            status if end.out_of_memory => Err(BuildError::OutOfMemory { status, limit: self.platform.builder.memory }),
-            status => Err(BuildError::StepFailed { status, complaint }),
-        }
+    /// Docker may hear of it only after the container's end, when its state says nothing of it.
+    async fn ran_out_of_memory(&self, began: i64) -> Result<bool, BuildError> {
+        let push = self.push.push.to_string();
+        let until = Timestamp::now().as_second() + 1;
+        Ok(self.platform.docker.ran_out_of_memory(&[(labels::PUSH, &push)], (began, until)).await?)
     }
 
     async fn container(&self, builder: &Image, loan: &Loan) -> Result<BuildContainerSpec, BuildError> {
@@ -547,25 +555,38 @@ impl Site<'_> {
     }
 }
 
-/// Tells the build's output line by line, and gives the last line by which the builder names an error: ` !     …`.
+/// What of a build's output says how it went.
+#[derive(Debug, Default)]
+struct Heard {
+    /// The last line by which the builder names an error: ` !     …`.
+    complaint: Option<String>,
+    /// A shell told of a program that was killed.
+    killed: bool,
+}
+
+/// Of a program that was killed.
+const KILLED: i64 = 137;
+
+/// Tells the build's output line by line.
 async fn follow(
     container: &BuildContainer,
     disk: &BuildDisk,
     log: &mut BuildLog,
     say: Say<'_>,
-) -> Result<Option<String>, BuildError> {
-    let mut complaint = None;
+) -> Result<Heard, BuildError> {
+    let mut heard = Heard::default();
     let told: Result<(), BuildError> = console::follow(container, |line| {
         disk.hear(&line);
         log.line(&line)?;
         if let Some(said) = line.strip_prefix(" !").map(str::trim).filter(|said| !said.is_empty()) {
-            complaint = Some(said.to_owned());
+            heard.complaint = Some(said.to_owned());
         }
+        heard.killed |= line.contains("Killed");
         say(Progress::Output(line));
         Ok(())
     })
     .await;
-    told.map(|()| complaint)
+    told.map(|()| heard)
 }
 
 /// The labels of what is made in Docker for the push's app.
