@@ -86,7 +86,7 @@ impl Host {
             said.extend(output.map(|line| (begun.elapsed(), line.unwrap())));
             said
         });
-        Begun { process, rest, begun, first_line }
+        Begun { process, rest, since: begun, first_line }
     }
 
     /// A push that succeeds: when what was pushed first answered, and when the push was over, which is when the version
@@ -110,7 +110,7 @@ pub struct Followed {
 pub struct Begun {
     process: Child,
     rest: std::thread::JoinHandle<Vec<(Duration, String)>>,
-    begun: Instant,
+    since: Instant,
     /// From before git started.
     pub first_line: Duration,
 }
@@ -127,7 +127,7 @@ impl Begun {
     pub fn end(mut self) -> Ended {
         let said = self.rest.join().unwrap();
         let succeeded = self.process.wait().unwrap().success();
-        Ended { succeeded, said, took: self.begun.elapsed() }
+        Ended { succeeded, said, took: self.since.elapsed() }
     }
 }
 

@@ -60,7 +60,8 @@ fn copied(found: ImageInspect, labels: HashMap<String, String>) -> Option<Copied
         "rootfs": {"type": "layers", "diff_ids": layers},
     });
     let configuration = configuration.to_string();
-    let id: String = Sha256::digest(&configuration).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = Sha256::digest(&configuration);
+    let id = hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let name = format!("{id}.json");
     let places: Vec<String> = layers.iter().map(|layer| format!("{}/layer.tar", layer.replace(':', "-"))).collect();
     let manifest = json!([{"Config": name, "RepoTags": null, "Layers": places}]).to_string();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -70,27 +70,13 @@ impl Repository {
             .external_template(false)
             .initial_head("main")
             .mode(git2::RepositoryInitMode::from_bits_retain(0o700));
-        let repository = git2::Repository::init_opts(path, &options).map_err(|cause| failed("make", path, cause))?;
-        let hooks = rules.hooks.to_string_lossy();
-        let texts = [
-            // Known bad trees and .gitmodules are refused by git itself.
-            ("receive.fsckObjects", "true"),
-            ("receive.shallowUpdate", "true"),
-            ("receive.advertisePushOptions", "true"),
-            // Every ref goes through proc-receive, which can name its reason in git's own line.
-            (MARK, "refs"),
-            ("receive.denyDeletes", "false"),
-            ("receive.denyNonFastForwards", "false"),
-            // Packs are tidied off the push's path.
-            ("receive.autogc", "false"),
-            ("gc.auto", "0"),
-            ("core.hooksPath", &hooks),
-        ];
-        let configured = repository.config().and_then(|mut config| {
-            texts.iter().try_for_each(|(name, value)| config.set_str(name, value))?;
-            config.set_i64("receive.maxInputSize", i64::try_from(rules.max_pack_bytes).unwrap_or(i64::MAX))
-        });
-        configured.map_err(|cause| failed("configure", path, cause))
+        git2::Repository::init_opts(path, &options).map_err(|cause| failed("make", path, cause))?;
+        // At once: each value by itself would write the whole file anew.
+        let config = path.join("config");
+        let added = fs::OpenOptions::new().append(true).open(&config);
+        added
+            .and_then(|mut file| file.write_all(configuration(rules).as_bytes()))
+            .map_err(|cause| file_error("configure", path, cause))
     }
 
     /// True while no ref was ever stored.
@@ -257,6 +243,35 @@ impl Repository {
     }
 }
 
+/// What git is told to in every repository, as its file has it.
+fn configuration(rules: &Rules) -> String {
+    // Known bad trees and .gitmodules are refused by git itself. Every ref goes through proc-receive, which can name its
+    // reason in git's own line. Packs are tidied off the push's path.
+    format!(
+        "[receive]\n\
+         \tfsckObjects = true\n\
+         \tshallowUpdate = true\n\
+         \tadvertisePushOptions = true\n\
+         \tprocReceiveRefs = refs\n\
+         \tdenyDeletes = false\n\
+         \tdenyNonFastForwards = false\n\
+         \tautogc = false\n\
+         \tmaxInputSize = {}\n\
+         [gc]\n\
+         \tauto = 0\n\
+         [core]\n\
+         \thooksPath = {}\n",
+        rules.max_pack_bytes,
+        quoted(&rules.hooks.to_string_lossy())
+    )
+}
+
+/// A value as git's configuration has it, whatever is in it.
+fn quoted(value: &str) -> String {
+    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\t', "\\t");
+    format!("\"{escaped}\"")
+}
+
 /// git for our own ends in a repository: with nothing of whoever's push started us, nor of the machine's configuration.
 pub(super) fn own_git(repository: &Path) -> Command {
     let mut git = Command::new("git");
@@ -303,4 +318,28 @@ fn failed(attempt: &'static str, path: &Path, cause: git2::Error) -> GitError {
 
 pub(super) fn file_error(attempt: &'static str, path: &Path, cause: std::io::Error) -> GitError {
     GitError::Files { attempt, place: path.display().to_string(), cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_repository_is_configured_as_git_reads_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dev/shop.git");
+        let rules = Rules { max_pack_bytes: 6 << 30, hooks: PathBuf::from("/srv/a \"b\" \\c;#/hooks") };
+        Repository::create(&path, &rules).unwrap();
+        let told = |name: &str| {
+            let output = own_git(&path).args(["config", "--get", name]).output().unwrap();
+            String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        };
+        assert_eq!(told("core.hooksPath"), "/srv/a \"b\" \\c;#/hooks");
+        assert_eq!(told("receive.maxInputSize"), (6_u64 << 30).to_string());
+        let all = ["fsckObjects", "shallowUpdate", "advertisePushOptions"].map(|name| told(&format!("receive.{name}")));
+        assert_eq!(all, ["true", "true", "true"]);
+        let none = ["receive.denyDeletes", "receive.denyNonFastForwards", "receive.autogc"].map(told);
+        assert_eq!(none, ["false", "false", "false"]);
+        assert_eq!((told("receive.procReceiveRefs"), told("gc.auto")), ("refs".to_owned(), "0".to_owned()));
+    }
 }
