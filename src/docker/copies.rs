@@ -3,7 +3,7 @@
 //! Docker takes an archive of images whose layers it has already without those layers, so that nothing is copied but the
 //! configuration (tried with Docker 20.10).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::errors::Error;
 use bollard::models::ImageInspect;
@@ -11,8 +11,8 @@ use bollard::query_parameters::ImportImageOptions;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
+use super::registry::digest_of;
 use super::{Docker, DockerError};
 use crate::model::ImageId;
 
@@ -49,7 +49,7 @@ fn copied(found: ImageInspect, labels: HashMap<String, String>) -> Option<Copied
     let (mut config, layers) = (found.config?, found.root_fs?.layers?);
     config.labels.get_or_insert_default().extend(labels);
     // By their names alone: a map has no order, and the same image is to have the same id each time.
-    let labels: std::collections::BTreeMap<String, String> = config.labels.take()?.into_iter().collect();
+    let labels: BTreeMap<String, String> = config.labels.take()?.into_iter().collect();
     let mut config = serde_json::to_value(config).ok()?;
     config["Labels"] = json!(labels);
     let configuration = json!({
@@ -60,13 +60,12 @@ fn copied(found: ImageInspect, labels: HashMap<String, String>) -> Option<Copied
         "rootfs": {"type": "layers", "diff_ids": layers},
     });
     let configuration = configuration.to_string();
-    let hash = Sha256::digest(&configuration);
-    let id = hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-    let name = format!("{id}.json");
+    let digest = digest_of(configuration.as_bytes());
+    let name = format!("{}.json", digest.as_str().trim_start_matches("sha256:"));
     let places: Vec<String> = layers.iter().map(|layer| format!("{}/layer.tar", layer.replace(':', "-"))).collect();
     let manifest = json!([{"Config": name, "RepoTags": null, "Layers": places}]).to_string();
     let archive = archive_of(&[(&name, &configuration), ("manifest.json", &manifest)]);
-    Some(Copied { image: format!("sha256:{id}").parse().ok()?, archive: archive.into() })
+    Some(Copied { image: digest.as_str().parse().ok()?, archive: archive.into() })
 }
 
 /// A tar archive of small files: name and content.

@@ -107,9 +107,11 @@ impl Docker {
         self.failure("build the Dockerfile", bollard::errors::Error::IOError { err })
     }
 
-    /// Whether a container with all of these labels, one that may be gone, came to the end of its memory between the two times
-    /// (seconds since 1970), as far as Docker remembers: its last 256 events.
-    pub async fn ran_out_of_memory(&self, labels: Labels<'_>, (since, until): (i64, i64)) -> Result<bool, DockerError> {
+    /// Whether a container with all of these labels, one that may be gone, came to the end of its memory since then (seconds
+    /// since 1970), as far as Docker remembers: its last 256 events. Docker may hear of it a moment after the container's
+    /// end, for which this waits at most two seconds.
+    pub async fn ran_out_of_memory(&self, labels: Labels<'_>, since: i64) -> Result<bool, DockerError> {
+        let until = jiff::Timestamp::now().as_second() + 1;
         let mut filters = super::labelled::filter(labels);
         let more = [("type", "container"), ("event", "oom")];
         filters.extend(more.map(|(name, value)| (name.to_owned(), vec![value.to_owned()])));

@@ -301,8 +301,9 @@ fn basic(credentials: &Secret) -> Secret {
     Secret::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(credentials.reveal())))
 }
 
-fn digest_of(manifest: &[u8]) -> Digest {
-    let hash = Sha256::digest(manifest);
+/// By which a manifest is known in a registry, and an image's configuration in Docker.
+pub(super) fn digest_of(content: &[u8]) -> Digest {
+    let hash = Sha256::digest(content);
     let hex = hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     format!("sha256:{hex}").parse().expect("a SHA-256 has 64 hexadecimal digits")
 }

@@ -34,9 +34,7 @@ impl Docker {
             _ => Ok(None),
         }
     }
-}
 
-impl Docker {
     /// What containers with all of these labels have written over their images, all together. Docker walks all of it to say
     /// so, which may take a while.
     pub async fn written_by(&self, labels: Labels<'_>) -> Result<ByteSize, DockerError> {

@@ -6,6 +6,13 @@ use tokio::task::JoinHandle;
 
 use crate::docker::{Docker, DockerError, Image};
 
+/// What a build begins with.
+pub(super) struct Ahead {
+    /// Where Docker keeps what it has, for the look at its disk.
+    pub place: Question<Option<PathBuf>>,
+    pub builder: Question<Option<Image>>,
+}
+
 /// A question under way; where nobody waits for its answer it is dropped.
 pub(super) struct Question<T>(JoinHandle<Result<T, DockerError>>);
 

@@ -6,12 +6,11 @@
 //! it any more.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::ahead::Question;
+use super::ahead::{Ahead, Question};
 use super::build_log::{Build, BuildFileError, BuildLog, BuildState, Builds, Lent, Loan};
 use super::disk::{BuildDisk, DiskFull, DiskOverrun, FilledDisk, Writer};
 use super::dockerfile::DockerfileError;
@@ -40,6 +39,8 @@ const SUBMODULES: &str = "/run/paas-submodules";
 const BUILDPACK_RELEASE: &str = "/app/.release";
 /// Far more than the names and commands of process types take.
 const BUILDPACK_RELEASE_BYTES: usize = 64 << 10;
+/// The status of a program that was killed.
+const KILLED: i64 = 137;
 
 /// A slug in the local Docker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,13 +135,6 @@ impl From<StoreError> for BuildError {
     fn from(error: StoreError) -> Self {
         Self::Record(error.into())
     }
-}
-
-/// What Docker was asked ahead of a build.
-pub(super) struct Ahead {
-    /// Where Docker keeps what it has, for the look at its disk.
-    pub place: Question<Option<PathBuf>>,
-    pub builder: Question<Option<Image>>,
 }
 
 /// Makes the slug, or finds that it is there already. The caller holds the app's lease.
@@ -503,8 +497,7 @@ impl Site<'_> {
     /// Docker may hear of it only after the container's end, when its state says nothing of it.
     async fn ran_out_of_memory(&self, began: i64) -> Result<bool, BuildError> {
         let push = self.push.push.to_string();
-        let until = Timestamp::now().as_second() + 1;
-        Ok(self.platform.docker.ran_out_of_memory(&[(labels::PUSH, &push)], (began, until)).await?)
+        Ok(self.platform.docker.ran_out_of_memory(&[(labels::PUSH, &push)], began).await?)
     }
 
     async fn container(&self, builder: &Image, loan: &Loan) -> Result<BuildContainerSpec, BuildError> {
@@ -563,9 +556,6 @@ struct Heard {
     /// A shell told of a program that was killed.
     killed: bool,
 }
-
-/// Of a program that was killed.
-const KILLED: i64 = 137;
 
 /// Tells the build's output line by line.
 async fn follow(

@@ -260,8 +260,9 @@ pub(super) struct Lent<'a> {
     pub submodules: String,
 }
 
-/// What of the host's file system a build is lent, gone when this is dropped. Bind-mounted, so that none of it gets into the image. The directory itself is for its owner alone; what is
-/// in it has to be readable for whatever user the build steps down to.
+/// What of the host's file system a build is lent, gone when this is dropped. Bind-mounted, so that none of it gets into
+/// the image. The directory itself is for its owner alone; what is in it has to be readable for whatever user the build
+/// steps down to.
 #[derive(Debug)]
 pub(super) struct Loan {
     directory: PathBuf,

@@ -116,8 +116,7 @@ pub(super) async fn make(
     let image = match followed {
         Ok(image) => image,
         Err(Complaint { status, message }) => {
-            let until = Timestamp::now().as_second() + 1;
-            if platform.docker.ran_out_of_memory(&labels, (began, until)).await? {
+            if platform.docker.ran_out_of_memory(&labels, began).await? {
                 let status = status.unwrap_or_default();
                 return Err(BuildError::OutOfMemory { status, limit: platform.builder.memory });
             }

@@ -58,8 +58,7 @@ use crate::model::{
     TokenId, UserName,
 };
 use crate::store::{BoxedCause, Lease, Store};
-use ahead::Question;
-use build::Ahead;
+use ahead::{Ahead, Question};
 use build_log::{Builds, Loan};
 use detached::Afterwards;
 pub(crate) use fault_point::reached;
